@@ -1,0 +1,224 @@
+"""Models and resume states on disk: safetensors for numbers, JSON for settings; loading never executes code."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gcdp.data.classes import ClassTable
+from gcdp.errors import CheckpointError, ConfigError
+from gcdp.joint import DiffusionConfig, GaussianCategoricalDiffusion
+from gcdp.unet import UNet, UNetConfig
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a checkpoint is: enough to rebuild network and process, and to know what the labels mean."""
+
+    unet: UNetConfig
+    diffusion: DiffusionConfig
+    classes: ClassTable
+    size: tuple[int, int]
+    encoder: str
+    max_tokens: int
+    training: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The card as plain JSON types."""
+        from gcdp.config import to_dict
+
+        return {
+            "format": FORMAT,
+            "unet": to_dict(self.unet),
+            "diffusion": to_dict(self.diffusion),
+            "classes": self.classes.to_dict(),
+            "size": list(self.size),
+            "encoder": self.encoder,
+            "max_tokens": self.max_tokens,
+            "training": self.training,
+        }
+
+    @classmethod
+    def from_dict(cls, card: Any, where: str) -> ModelCard:
+        """Rebuild a card. Raises CheckpointError naming `where` if a field is missing or unknown."""
+        from gcdp.config import build
+
+        if not isinstance(card, dict) or card.get("format") != FORMAT:
+            raise CheckpointError(f"{where} is not a model card of format {FORMAT}: save the model again")
+        try:
+            return cls(
+                build(UNetConfig, card["unet"], f"{where}: unet"),
+                build(DiffusionConfig, card["diffusion"], f"{where}: diffusion"),
+                ClassTable.from_dict(card["classes"]),
+                tuple(card["size"]),
+                card["encoder"],
+                card["max_tokens"],
+                card["training"],
+            )
+        except KeyError as error:
+            raise CheckpointError(f"{where} lacks {error}: save the model again") from error
+        except ConfigError as error:
+            raise CheckpointError(f"{error}: the model was saved by another version of the code") from error
+
+    def hash(self) -> str:
+        """Fingerprint of what decides whether weights fit: network, process, classes, size and encoder."""
+        return fingerprint({k: v for k, v in self.to_dict().items() if k != "training"})
+
+    def build(self) -> tuple[UNet, GaussianCategoricalDiffusion]:
+        """A fresh network and its process."""
+        halves = {"image": self.unet.image_channels > 0, "layout": self.unet.num_classes > 0}
+        process = GaussianCategoricalDiffusion.from_config(self.diffusion, self.classes.num_classes, **halves)
+        return UNet(self.unet), process
+
+
+def fingerprint(settings: dict[str, Any]) -> str:
+    """Short hash of JSON-like settings, independent of key order."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_model(folder: Path, weights: dict[str, Tensor], card: ModelCard, half: bool = False) -> None:
+    """Write model.safetensors and config.json into `folder`, each atomically; `half` stores float16."""
+    if half:
+        weights = {name: w.half() if w.is_floating_point() else w for name, w in weights.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    save_tensors(folder / "model.safetensors", weights)
+    described = {**card.to_dict(), "hash": card.hash(), "sha256": file_hash(folder / "model.safetensors")}
+    with atomic_write(folder / "config.json") as partial:
+        partial.write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+
+
+def load_card(folder: Path) -> ModelCard:
+    """Read config.json of a model folder. Raises CheckpointError if it is missing or damaged."""
+    return ModelCard.from_dict(_read_json(folder / "config.json"), str(folder / "config.json"))
+
+
+def load_model(folder: Path, expected: ModelCard | None = None):
+    """Load (network in eval mode, process, card). Raises CheckpointError for damage or another configuration.
+
+    `expected`: refuse weights whose network, process, classes, size or encoder differ from this card.
+    """
+    folder = Path(folder)
+    card = load_card(folder)
+    stored = _read_json(folder / "config.json")
+    path = folder / "model.safetensors"
+    if expected is not None:
+        check_match(stored, expected, folder)
+    if not path.is_file() or file_hash(path) != stored.get("sha256"):
+        raise CheckpointError(f"{path} is missing or does not match its checksum: fetch it again or retrain")
+    unet, process = card.build()
+    try:
+        unet.load_state_dict({name: w.float() for name, w in load_tensors(path)[0].items()})
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} does not fit the network of this version: retrain it") from error
+    return unet.eval().requires_grad_(False), process, card
+
+
+def check_match(stored: dict[str, Any], expected: ModelCard, folder: Path) -> None:
+    """Raise CheckpointError naming the first setting in which a stored card differs from the expected one."""
+    wanted = expected.to_dict()
+    for section in ("unet", "diffusion", "classes", "size", "encoder", "max_tokens"):
+        if stored.get(section) == wanted[section]:
+            continue
+        detail = section
+        if isinstance(wanted[section], dict) and isinstance(stored.get(section), dict):
+            names = [k for k, v in wanted[section].items() if stored[section].get(k) != v]
+            detail = f"{section}.{names[0]}" if names else section
+        raise CheckpointError(
+            f"{folder} was trained with another {detail} than this profile asks for: "
+            "restore the setting, or delete the folder and train again"
+        )
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path that replaces `path` on success; on failure the old file stays untouched.
+
+    Raises CheckpointError when the disk is full.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        full = getattr(error, "errno", None) == errno.ENOSPC or shutil.disk_usage(path.parent).free < 1 << 20
+        if full or "No space left" in str(error):
+            raise CheckpointError(
+                f"disk full while writing {path}: free some space and run again; the previous file is kept"
+            ) from error
+        raise
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write tensors atomically as safetensors."""
+    with atomic_write(path) as partial:
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial, metadata)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read (tensors, metadata). Raises CheckpointError if the file is missing or damaged."""
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        return load_file(path), metadata
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is missing or damaged: delete it and run again") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is missing or damaged: train the model again") from error
+
+
+def half_rounded(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as they read back from a half-precision release, float32."""
+    return {k: v.half().float() if v.is_floating_point() else v for k, v in weights.items()}
+
+
+def with_training(card: ModelCard, **facts: Any) -> ModelCard:
+    """A copy of the card with facts about the training run added."""
+    return replace(card, training={**card.training, **facts})
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Flatten an optimizer's state to named tensors: "<parameter index>.<state name>"."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{i}.{name}": torch.as_tensor(value).clone() for i, entry in state.items() for name, value in entry.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Inverse of `optimizer_tensors`; the parameter groups keep their configured settings."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

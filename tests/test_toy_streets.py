@@ -106,7 +106,7 @@ def test_color_does_not_tell_the_class(world, names, most):
 
 
 def _files(root):
-    return {p.relative_to(root).as_posix(): p for p in sorted(root.rglob("*")) if p.is_file()}
+    return {p.relative_to(root).as_posix(): p for p in sorted(root.rglob("*.png")) if p.is_file()}
 
 
 def test_generate_writes_a_cityscapes_tree_with_disjoint_splits(tmp_path):
@@ -181,18 +181,18 @@ def test_wrong_requests_are_named(tmp_path, call, word):
 
 
 def test_another_world_in_the_same_folder_starts_anew(tmp_path):
-    generate(tmp_path, {"train": 3}, seed=1)
+    toy_streets.generate(tmp_path, {"train": 3}, seed=1)
     stale = tmp_path / "leftImg8bit" / "train" / "toyville" / "toyville_000002_000019_leftImg8bit.png"
     first = stale.with_name("toyville_000000_000019_leftImg8bit.png")
     before = first.read_bytes()
-    generate(tmp_path, {"train": 2}, seed=1)
+    toy_streets.generate(tmp_path, {"train": 2}, seed=1)
     assert not stale.exists() and first.read_bytes() == before
-    generate(tmp_path, {"train": 2}, seed=2)
+    toy_streets.generate(tmp_path, {"train": 2}, seed=2)
     assert first.read_bytes() != before
 
 
 def test_a_foreign_dataset_is_never_overwritten(tmp_path):
     (tmp_path / "gtFine").mkdir()
     with pytest.raises(DataError, match="not drawn here"):
-        generate(tmp_path, {"train": 1})
+        toy_streets.generate(tmp_path, {"train": 1})
     assert (tmp_path / "gtFine").is_dir()

@@ -6,9 +6,11 @@ Every profile spells out its sections, because DVC tracks them one by one.
 
 from __future__ import annotations
 
+import re
 import sys
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,11 +18,12 @@ from typing import Any
 
 import yaml
 
-from gcdp.errors import ConfigError
-from gcdp.joint import DiffusionConfig
+from gcdp.errors import ConfigError, require_range
+from gcdp.joint import DiffusionConfig, GaussianCategoricalDiffusion
 from gcdp.unet import UNetConfig
 
 SPLITS = ("train", "val", "test")
+PRECISIONS = ("no", "fp16", "bf16")
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,13 @@ class DataConfig:
     rescale: tuple[float, float] = (1.0, 1.2)
     flip: bool = True
 
+    def __post_init__(self) -> None:
+        require_range(self, "size captions_per_pair rescale", 1)
+        require_range(self, "seed", 0)
+        for name, table in (("counts", self.counts), ("splits", self.splits)):
+            for split in table:
+                require_one_of(f"{name}: split", split, SPLITS)
+
 
 @dataclass(frozen=True)
 class TextConfig:
@@ -46,6 +56,9 @@ class TextConfig:
     max_tokens: int = 256
     folder: str = ""
 
+    def __post_init__(self) -> None:
+        require_range(self, "max_tokens", 1)
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -53,6 +66,10 @@ class ModelConfig:
 
     image: bool = True
     layout: bool = True
+
+    def __post_init__(self) -> None:
+        if not (self.image or self.layout):
+            raise ConfigError("image and layout are both false, nothing would be generated: set one")
 
 
 @dataclass(frozen=True)
@@ -80,6 +97,12 @@ class TrainConfig:
     validate_pairs: int = 128
     checkpoint_every: int = 1000
 
+    def __post_init__(self) -> None:
+        require_range(self, "steps batch_size ema_every log_every validate_every checkpoint_every", 1)
+        require_range(self, "weight_decay warmup clip workers seed validate_pairs", 0)
+        require_range(self, "learning_rate betas ema_decay text_drop diagonal", 0, 1)
+        require_one_of("precision", self.precision, PRECISIONS)
+
 
 @dataclass(frozen=True)
 class SampleConfig:
@@ -92,6 +115,12 @@ class SampleConfig:
     threshold: float = 0.95
     seed: int = 0
     split: str = "test"
+
+    def __post_init__(self) -> None:
+        require_range(self, "num_samples num_steps", 1)
+        require_range(self, "guidance_image guidance_layout seed", 0)
+        require_range(self, "threshold", 0, 1)
+        require_one_of("split", self.split, SPLITS)
 
 
 @dataclass(frozen=True)
@@ -108,6 +137,17 @@ class Profile:
     sample: SampleConfig = SampleConfig()
     released: str = ""  # profile whose weights are released in weights/; empty: train from scratch
     short_run: int = 0  # steps of the demonstration run beside released weights
+
+    def __post_init__(self) -> None:
+        require_range(self, "short_run", 0)
+        GaussianCategoricalDiffusion.from_config(self.diffusion, num_classes=2)  # refuses unknown names early
+        factor = self.unet.downsampling
+        for name, data in self.domains.items():
+            if data.size[0] % factor or data.size[1] % factor:
+                raise ConfigError(
+                    f"domains.{name}.size {list(data.size)} must be multiples of {factor}: the network halves "
+                    f"them {len(self.unet.widths)} times (unet.widths)"
+                )
 
     def domain(self, name: str) -> DataConfig:
         """Settings of one domain. Raises ConfigError for an unknown name."""
@@ -143,6 +183,12 @@ class Profile:
         return folder
 
 
+def require_one_of(what: str, value: str, known: Sequence[str]) -> None:
+    """Raise ConfigError unless `value` is one of `known`."""
+    if value not in known:
+        raise ConfigError(f"{what} '{value}' is unknown: choose one of {', '.join(known)}")
+
+
 def repository_root() -> Path:
     """The folder that holds `params/`: the nearest one above the working folder, else the source checkout."""
     here = Path.cwd()
@@ -154,7 +200,10 @@ def repository_root() -> Path:
 
 def load_profile(name: str) -> Profile:
     """Read and validate params/<name>.yaml. Raises ConfigError naming the file, the key and the remedy."""
-    return build(Profile, {"name": name, **_read_profile(name)}, f"params/{name}.yaml")
+    content = _read_profile(name)
+    if "name" in content:
+        raise ConfigError(f"params/{name}.yaml: 'name' is unknown: a profile is called as its file")
+    return build(Profile, {"name": name, **content}, f"params/{name}.yaml")
 
 
 def selected() -> dict[str, Any]:
@@ -183,7 +232,11 @@ def build(cls: type, mapping: Any, where: str) -> Any:
     for f in fields(cls):
         if f.name not in mapping and f.default is MISSING and f.default_factory is MISSING:
             raise ConfigError(f"{where}: '{f.name}' is missing")
-    return cls(**{key: _convert(hints[key], value, f"{where}: {key}") for key, value in mapping.items()})
+    values = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in mapping.items()}
+    try:
+        return cls(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -196,7 +249,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if is_dataclass(hint):
         return build(hint, value, where)
     if origin is dict and isinstance(value, dict):
-        return {key: _convert(args[1], {} if item is None else item, f"{where}.{key}") for key, item in value.items()}
+        empty = {} if is_dataclass(args[1]) else None  # "joint:" alone is a model with all its defaults
+        return {str(k): _convert(args[1], empty if v is None else v, f"{where}.{k}") for k, v in value.items()}
     if origin is tuple and isinstance(value, (list, tuple)):
         if args[-1] is not Ellipsis and len(args) != len(value):
             raise ConfigError(f"{where} needs {len(args)} values, got {len(value)}")
@@ -206,7 +260,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if isinstance(hint, type) and not isinstance(hint, types.GenericAlias) and type(value) is hint:
         return value
     expected = getattr(hint, "__name__", str(hint)) if origin is None else str(hint)
-    raise ConfigError(f"{where} must be of type {expected}, got {value!r}")
+    advice = ""
+    if isinstance(value, str) and re.fullmatch(r"[-+]?\d+e[-+]?\d+", value, re.IGNORECASE):
+        advice = f": write {value.lower().replace('e', '.0e')}, without the dot YAML reads text"
+    raise ConfigError(f"{where} must be of type {expected}, got {value!r}{advice}")
 
 
 def _read_profile(name: str) -> dict[str, Any]:

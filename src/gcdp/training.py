@@ -8,13 +8,16 @@ checkpoint ends with the weights of an uninterrupted one. Launch several process
 from __future__ import annotations
 
 import math
+import signal
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState, is_initialized
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -23,7 +26,7 @@ from gcdp.checkpoint import ModelCard, fingerprint, half_rounded, save_model, wi
 from gcdp.config import TrainConfig, to_dict
 from gcdp.data.batches import EpochBatches
 from gcdp.data.pairs import PairDataset, collate
-from gcdp.errors import TrainingError
+from gcdp.errors import ConfigError, GCDPError, TrainingError
 from gcdp.joint import GaussianCategoricalDiffusion
 from gcdp.training_state import Curve, TrainingState, graceful_stop
 from gcdp.unet import UNet
@@ -94,9 +97,10 @@ def train(
     """Train a model and write its EMA weights to `model_folder`; resume from `state_folder` where it holds a run.
 
     Raises TrainingError if the loss stops being finite or the run is interrupted (the last good checkpoint is
-    kept), CheckpointError if `state_folder` belongs to other settings or the disk is full.
+    kept), CheckpointError if `state_folder` belongs to other settings or the disk is full, ConfigError where the
+    device lacks the precision.
     """
-    accelerator = accelerator or Accelerator(mixed_precision=config.precision)
+    accelerator = accelerator or _accelerator(config.precision)
     torch.manual_seed(config.seed)
     unet, process = card.build()
     unet = unet.to(memory_format=torch.channels_last)
@@ -106,27 +110,28 @@ def train(
     network, optimizer = accelerator.prepare(ConditionedUNet(unet), optimizer)
     state = TrainingState(unet, optimizer, config.ema_decay, state_folder, run_hash(card, config), accelerator)
     first = state.resume()
-    curve = Curve(state_folder / "curve.csv", first)
+    curve = Curve(state_folder / "curve.csv", first, state.pending)
     step_network = torch.compile(network) if config.compile else network
     loop = _Loop(step_network, process, pairs, config, accelerator)
 
-    with graceful_stop() as stop:
-        for step, batch in enumerate(loop.batches(first), start=first):
+    with graceful_stop() as stop, loop.batches(first) as batches:
+        for step, batch in enumerate(batches, start=first):
             optimizer.param_groups[0]["lr"] = learning_rate(config, step)
             losses = loop.step(optimizer, batch, step)
             done = step + 1
             state.update_ema(done, config.ema_every)
             curve.add(losses, config.batch_size)
-            last, interrupted = done == config.steps, stop.requested
-            if done % config.log_every == 0 or last or interrupted:
-                curve.log(done, optimizer.param_groups[0]["lr"], state.last_saved, loop.bar)
+            last, interrupted = done == config.steps, loop.agreed(stop.requested)
+            if done % config.log_every == 0 or last:
+                curve.log(done, optimizer.param_groups[0]["lr"], state.last_saved, batches)
             if validation is not None and (done % config.validate_every == 0 or last):
                 with state.ema_weights():
                     curve.validated(done, validate(network, process, validation, config, accelerator))
             if done % config.checkpoint_every == 0 or last or interrupted:
                 curve.check_finite(done, state.last_saved)
-                state.save(done)
-                curve.flush()
+                if accelerator.is_main_process:
+                    curve.flush()  # before the state: rows beyond a checkpoint are dropped, missing ones are lost
+                state.save(done, curve.pending())
             if interrupted and not last:
                 raise TrainingError(
                     f"training was interrupted at step {done} of {config.steps}; run again to go on from there"
@@ -150,9 +155,8 @@ class _Loop:
     def __init__(self, network, process: GaussianCategoricalDiffusion, pairs, config, accelerator):
         self.network, self.process, self.pairs = network, process, pairs
         self.config, self.accelerator = config, accelerator
-        self.bar = None
 
-    def batches(self, first: int):
+    def batches(self, first: int) -> tqdm:
         """Collated batches of steps first .. steps - 1, behind a progress bar."""
         c, a = self.config, self.accelerator
         sampler = EpochBatches(
@@ -168,13 +172,20 @@ class _Loop:
             self.pairs,
             batch_sampler=sampler,
             num_workers=c.workers,
-            collate_fn=lambda items: collate(items, self.pairs.text),
+            collate_fn=partial(collate, text=self.pairs.text),
             persistent_workers=c.workers > 0,
+            worker_init_fn=_ignore_interrupt,
         )
-        self.bar = tqdm(
+        return tqdm(
             loader, "training", total=c.steps, initial=first, disable=not a.is_main_process, unit="step", mininterval=5
         )
-        return self.bar
+
+    def agreed(self, requested: bool) -> bool:
+        """Whether any process was asked to stop: all must leave at the same step, or the others wait for ever."""
+        a = self.accelerator
+        if a.num_processes == 1:
+            return requested
+        return bool(a.reduce(torch.tensor(float(requested), device=a.device)) > 0)
 
     def step(self, optimizer, batch: dict, step: int) -> dict[str, Tensor]:
         """One update; returns the batch-mean loss of each half."""
@@ -241,10 +252,22 @@ def _facts(config: TrainConfig, accelerator: Accelerator) -> dict:
     }
 
 
+def _accelerator(precision: str) -> Accelerator:
+    if is_initialized() and AcceleratorState().mixed_precision != precision:
+        AcceleratorState._reset_state()  # a second run in one Python process may ask for another precision
+    try:
+        return Accelerator(mixed_precision=precision)
+    except ValueError as error:
+        raise ConfigError(f"train.precision '{precision}' is impossible here: {error}") from error
+
+
+def _ignore_interrupt(worker: int) -> None:
+    """Let Ctrl-C reach the training process alone, which still needs its workers to finish the step."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 @contextmanager
 def _clear_errors():
-    from gcdp.errors import GCDPError
-
     try:
         yield
     except GCDPError as error:

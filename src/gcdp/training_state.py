@@ -62,7 +62,7 @@ class TrainingState:
         """
         weights = torch.stack([p.isfinite().all() for p in self.unet.parameters()])
         if not weights.all():
-            raise not_finite("weights", step, self.last_saved, self.folder)
+            raise not_finite("a weight", step, self.last_saved, self.folder)
         self.last_saved = step
         if not self.accelerator.is_main_process:
             return
@@ -115,7 +115,7 @@ def not_finite(what: str, step: int, last_saved: int, folder: Path) -> TrainingE
     remedy = "lower train.learning_rate, set train.clip or use train.precision 'no'"
     if last_saved:
         remedy += f", and delete {folder} to start over (its checkpoint of step {last_saved} is still good)"
-    return TrainingError(f"training diverged, the {what} is no longer finite at step {step}: {remedy}")
+    return TrainingError(f"training diverged, {what} is no longer finite at step {step}: {remedy}")
 
 
 class Curve:
@@ -166,7 +166,7 @@ class Curve:
         """Raise TrainingError if a loss since the last row is not finite, before a checkpoint is overwritten."""
         bad = [name for name, total in self.sums.items() if not math.isfinite(float(total))]
         if bad:
-            raise not_finite(f"{bad[0]} loss", step, last_saved, self.path.parent)
+            raise not_finite(f"the {bad[0]} loss", step, last_saved, self.path.parent)
 
     def flush(self) -> None:
         """Write curve.csv."""

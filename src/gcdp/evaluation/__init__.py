@@ -1,0 +1,1 @@
+"""Measures of generated pairs; each module says which referee it needs."""

@@ -20,6 +20,7 @@ from torch import Tensor
 from gcdp.data.classes import ClassTable
 from gcdp.errors import CheckpointError, ConfigError, DataError
 from gcdp.joint import DiffusionConfig, GaussianCategoricalDiffusion
+from gcdp.settings import build, to_dict
 from gcdp.unet import UNet, UNetConfig
 
 FORMAT = 1
@@ -40,8 +41,6 @@ class ModelCard:
 
     def to_dict(self) -> dict[str, Any]:
         """The card as plain JSON types."""
-        from gcdp.config import to_dict
-
         return {
             "format": FORMAT,
             "unet": to_dict(self.unet),
@@ -56,8 +55,6 @@ class ModelCard:
     @classmethod
     def from_dict(cls, card: Any, where: str) -> ModelCard:
         """Rebuild a card. Raises CheckpointError naming `where` if a field is missing, unknown or malformed."""
-        from gcdp.config import build
-
         if not isinstance(card, dict) or card.get("format") != FORMAT:
             raise CheckpointError(f"{where} is not a model card of format {FORMAT}: save the model again")
         try:
@@ -156,9 +153,9 @@ def check_match(card: ModelCard, expected: ModelCard, folder: Path) -> None:
         detail, was, now = section, stored[section], wanted[section]
         if isinstance(now, dict):
             name = next(k for k in now if was[k] != now[k])
-            detail, was, now = f"{section}.{name}", was[name], now[name]
+            detail, was, now = section if name == section else f"{section}.{name}", was[name], now[name]
         short = len(f"{was}{now}") < 80
-        values = f"{detail} {was}, but this profile asks for {now}" if short else f"another {detail} than this profile"
+        values = f"{detail} {was}, but this profile asks for {now}" if short else f"other {detail} than asked for"
         raise CheckpointError(f"{folder} was trained with {values}: restore the setting or train the model again")
 
 

@@ -6,20 +6,16 @@ Every profile spells out its sections, because DVC tracks them one by one.
 
 from __future__ import annotations
 
-import re
 import sys
-import types
-import typing
-from collections.abc import Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
-from difflib import get_close_matches
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from gcdp.errors import ConfigError, require_range
+from gcdp.errors import ConfigError
 from gcdp.joint import DiffusionConfig, GaussianCategoricalDiffusion
+from gcdp.settings import build, require_one_of, require_range
 from gcdp.unet import UNetConfig
 
 SPLITS = ("train", "val", "test")
@@ -183,12 +179,6 @@ class Profile:
         return folder
 
 
-def require_one_of(what: str, value: str, known: Sequence[str]) -> None:
-    """Raise ConfigError unless `value` is one of `known`."""
-    if value not in known:
-        raise ConfigError(f"{what} '{value}' is unknown: choose one of {', '.join(known)}")
-
-
 def repository_root() -> Path:
     """The folder that holds `params/`: the nearest one above the working folder, else the source checkout."""
     here = Path.cwd()
@@ -219,53 +209,6 @@ def use(name: str) -> None:
     (repository_root() / "params.yaml").write_text(text + yaml.safe_dump(chosen, sort_keys=False))
 
 
-def build(cls: type, mapping: Any, where: str) -> Any:
-    """Make dataclass `cls` from a mapping, checking names and types; `where` starts the error message."""
-    if not isinstance(mapping, dict):
-        raise ConfigError(f"{where} must be a mapping of names to values, got {mapping!r}")
-    hints = typing.get_type_hints(cls)
-    for key in mapping:
-        if key not in hints:
-            close = get_close_matches(str(key), hints, 1)
-            hint = f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(hints)}"
-            raise ConfigError(f"{where}: '{key}' is unknown{hint}")
-    for f in fields(cls):
-        if f.name not in mapping and f.default is MISSING and f.default_factory is MISSING:
-            raise ConfigError(f"{where}: '{f.name}' is missing")
-    values = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in mapping.items()}
-    try:
-        return cls(**values)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from error
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """A config as plain JSON types."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(config).items()}
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if is_dataclass(hint):
-        return build(hint, value, where)
-    if origin is dict and isinstance(value, dict):
-        empty = {} if is_dataclass(args[1]) else None  # "joint:" alone is a model with all its defaults
-        return {str(k): _convert(args[1], empty if v is None else v, f"{where}.{k}") for k, v in value.items()}
-    if origin is tuple and isinstance(value, (list, tuple)):
-        if args[-1] is not Ellipsis and len(args) != len(value):
-            raise ConfigError(f"{where} needs {len(args)} values, got {len(value)}")
-        return tuple(_convert(args[0], item, where) for item in value)
-    if hint is float and type(value) in (int, float):
-        return float(value)
-    if isinstance(hint, type) and not isinstance(hint, types.GenericAlias) and type(value) is hint:
-        return value
-    expected = getattr(hint, "__name__", str(hint)) if origin is None else str(hint)
-    advice = ""
-    if isinstance(value, str) and re.fullmatch(r"[-+]?\d+e[-+]?\d+", value, re.IGNORECASE):
-        advice = f": write {value.lower().replace('e', '.0e')}, without the dot YAML reads text"
-    raise ConfigError(f"{where} must be of type {expected}, got {value!r}{advice}")
-
-
 def _read_profile(name: str) -> dict[str, Any]:
     path = repository_root() / "params" / f"{name}.yaml"
     if not path.is_file():
@@ -275,12 +218,15 @@ def _read_profile(name: str) -> dict[str, Any]:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
+    name = path.relative_to(repository_root()).as_posix()
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path.name} cannot be read as YAML: {error}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        mark = getattr(error, "problem_mark", None)
+        reason = f"line {mark.line + 1}, {error.problem}" if mark else str(error).splitlines()[0]
+        raise ConfigError(f"{name} cannot be read as YAML ({reason}): correct the file") from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{path.name} must hold a mapping of names to values")
+        raise ConfigError(f"{name} must hold a mapping of names to values")
     return content
 
 
@@ -291,12 +237,9 @@ def _pick(table: dict[str, Any], name: str, kind: str, profile: str) -> Any:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3 or sys.argv[1] != "use":
+        sys.exit("usage: python -m gcdp.config use PROFILE")
     try:
-        command, chosen = sys.argv[1:]
-        if command != "use":
-            raise ValueError
-        use(chosen)
+        use(sys.argv[2])
     except ConfigError as error:
         sys.exit(f"error: {error}")
-    except ValueError:
-        sys.exit("usage: python -m gcdp.config use PROFILE")

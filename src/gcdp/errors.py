@@ -1,7 +1,5 @@
 """Errors a user can act on: each message names the file or parameter and the remedy in one sentence."""
 
-import math
-
 
 class GCDPError(ValueError):
     """Base of every error that the user, not the code, has to resolve."""
@@ -21,15 +19,3 @@ class CheckpointError(GCDPError):
 
 class TrainingError(GCDPError):
     """Training had to stop; the message says what was kept."""
-
-
-def require_range(settings: object, names: str, low: float, high: float = math.inf) -> None:
-    """Raise ConfigError unless low <= value <= high for every number in the named fields of `settings`.
-
-    `names` is separated by blanks; a field may hold one number or a tuple of them. NaN is outside every range.
-    """
-    for name in names.split():
-        value = getattr(settings, name)
-        if not all(low <= number <= high for number in (value if isinstance(value, tuple) else (value,))):
-            limits = f"at least {low}" if high == math.inf else f"within {low}..{high}"
-            raise ConfigError(f"{name} must be {limits}, got {list(value) if isinstance(value, tuple) else value}")

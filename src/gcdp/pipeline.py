@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,7 @@ class Pipeline:
         threshold: float = 0.95,
         final: str = "mode",
         progress: bool = False,
+        on_step: Callable[[slice, int, np.ndarray | None, np.ndarray | None], None] | None = None,
     ) -> Samples:
         """Draw one pair for each caption.
 
@@ -81,24 +84,28 @@ class Pipeline:
             images, layouts: a known half, uint8 (B, H, W, 3) or (B, H, W); the other half is then drawn given it.
             eta, threshold, final: see `ReverseSettings`.
             progress: show a progress bar over batches.
+            on_step: called as on_step(rows, s, images, layouts) after every jump to time s, for one network batch
+                at a time: `rows` says which captions it holds, the arrays are their noisy pairs, in the form of
+                `Samples`. It only looks on; the pairs drawn are the same without it.
 
         Raises ConfigError for settings out of range, DataError for captions that the encoder cannot take or known
         halves of the wrong shape.
         """
-        captions = [captions] if isinstance(captions, str) else list(captions)
-        seeds = sample_seeds(seed, len(captions)) if isinstance(seed, int) else [int(s) for s in seed]
-        if len(seeds) != len(captions):
-            raise ConfigError(f"seed holds {len(seeds)} numbers for {len(captions)} captions: give one for each")
+        captions = _checked_captions(captions)
+        seeds = _seeds(seed, len(captions))
         guidance, reverse = Guidance.of(guidance), ReverseProcess(
             self.process, ReverseSettings(num_steps, eta, threshold, final)
         )
+        if images is not None and layouts is not None:
+            raise ConfigError("images and layouts are both given, so nothing is left to draw: leave one of them out")
         known = self._known_image(images, len(captions)), self._known_layout(layouts, len(captions))
         drawn = []
         for start in _bar(range(0, len(captions), self._batch), progress):
             rows = slice(start, start + self._batch)
             part = [None if half is None else half[rows] for half in known]
-            drawn.append(self._sample_batch(captions[rows], seeds[rows], part, guidance, reverse))
-        x, y = (None if not drawn or part[0] is None else np.concatenate(part) for part in zip(*drawn, strict=True))
+            look = None if on_step is None else partial(on_step, slice(start, start + len(captions[rows])))
+            drawn.append(self._sample_batch(captions[rows], seeds[rows], part, guidance, reverse, look))
+        x, y = (None if part[0] is None else np.concatenate(part) for part in zip(*drawn, strict=True))
         settings = {
             "num_steps": num_steps,
             "guidance_image": guidance.image,
@@ -106,18 +113,18 @@ class Pipeline:
             "eta": eta,
             "threshold": threshold,
             "final": final,
-            "weights": self.card.hash(),
+            "card": self.card.hash(),
         }
         return Samples(x, y, captions, seeds, settings)
 
-    def _sample_batch(self, captions, seeds, known, guidance, reverse):
+    def _sample_batch(self, captions, seeds, known, guidance, reverse, look=None):
         """At most one network batch, padded with repeats of the last sample to its full size."""
         count, padding = len(captions), self._batch - len(captions)
         captions, seeds = captions + captions[-1:] * padding, seeds + seeds[-1:] * padding
         known = [None if h is None else torch.cat([h, h[-1:].expand(padding, *h.shape[1:])]) for h in known]
         denoise = self._denoiser(self._context(captions), guidance)
-        x, y = reverse.run(denoise, self.card.size, Noise(seeds, self.device), *known)
-        return None if x is None else _to_uint8(x[:count]), None if y is None else y[:count].byte().cpu().numpy()
+        hook = None if look is None else lambda s, x, y: look(s, *_arrays(x, y, count))
+        return _arrays(*reverse.run(denoise, self.card.size, Noise(seeds, self.device), *known, on_step=hook), count)
 
     def _context(self, captions: list[str]) -> TextContext:
         # one caption at a time: encoders round differently in batches of another padded length
@@ -151,8 +158,10 @@ class Pipeline:
     def _known_image(self, images, count: int) -> Tensor | None:
         if images is None:
             return None
+        if self.process.gaussian is None:
+            raise DataError("this model has no image half: leave `images` out")
         images = np.asarray(images)
-        if self.process.gaussian is None or images.shape != (count, *self.card.size, 3) or images.dtype != np.uint8:
+        if images.shape != (count, *self.card.size, 3) or images.dtype != np.uint8:
             raise DataError(f"images must be uint8 {(count, *self.card.size, 3)}, got {images.dtype} {images.shape}")
         x = torch.from_numpy(images.copy()).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
         return x.to(self.device)
@@ -160,9 +169,11 @@ class Pipeline:
     def _known_layout(self, layouts, count: int) -> Tensor | None:
         if layouts is None:
             return None
+        if self.process.categorical is None:
+            raise DataError("this model has no layout half: leave `layouts` out")
         y = torch.as_tensor(np.asarray(layouts).astype(np.int64))
         classes = self.classes.num_classes
-        if self.process.categorical is None or tuple(y.shape) != (count, *self.card.size):
+        if tuple(y.shape) != (count, *self.card.size):
             raise DataError(f"layouts must have shape {(count, *self.card.size)}, got {tuple(y.shape)}")
         if count and not 0 <= int(y.min()) <= int(y.max()) < classes:
             raise DataError(f"layouts hold a class id outside 0..{classes - 1}: map it to the model's classes first")
@@ -183,6 +194,30 @@ def load_pipeline(path: str | Path, device: str | None = None, text_folder: str 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     encoder = load_encoder(card.encoder, max_tokens=card.max_tokens, folder=text_folder)
     return Pipeline(unet.to(device), process, card, encoder.encode)
+
+
+def _checked_captions(captions: str | Sequence[str]) -> list[str]:
+    captions = [captions] if isinstance(captions, str) else list(captions)
+    if not captions or not all(isinstance(caption, str) for caption in captions):
+        raise DataError("captions must be one string or a list of at least one string")
+    return captions
+
+
+def _seeds(seed: int | Sequence[int], count: int) -> list[int]:
+    """One seed a caption. Raises ConfigError for another number of them, or one that is no integer >= 0."""
+    if isinstance(seed, Integral):
+        return sample_seeds(int(seed), count)
+    seeds = list(seed) if isinstance(seed, Iterable) else [seed]
+    if not all(isinstance(s, Integral) and s >= 0 for s in seeds):
+        raise ConfigError(f"seed must be an integer of at least 0, or one for each caption, got {seed!r}")
+    if len(seeds) != count:
+        raise ConfigError(f"seed holds {len(seeds)} numbers for {count} captions: give one for each")
+    return [int(s) for s in seeds]
+
+
+def _arrays(x: Tensor | None, y: Tensor | None, count: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The first `count` pairs as uint8 images (B, H, W, 3) and layouts (B, H, W)."""
+    return None if x is None else _to_uint8(x[:count]), None if y is None else y[:count].byte().cpu().numpy()
 
 
 def _to_uint8(x: Tensor) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""One look for all figures: grids of pairs with their legend, curves, densities, and files equal to the byte.
+"""One look for all figures: grids of pairs with their legend, curves, densities, files equal to the byte.
 
-Every function returns a `matplotlib.figure.Figure` that pyplot does not know: a notebook cell that ends with it
+Figures are `matplotlib.figure.Figure` objects that pyplot does not know: a notebook cell that ends with one
 shows it once, and nothing has to be closed.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import sys
 import textwrap
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -49,6 +50,8 @@ CURVE_UNITS = {"image": "image loss (mean squared error)", "layout": "layout los
 def use_style() -> None:
     """Set the look of all figures; inside a notebook also make PNG the only embedded format."""
     matplotlib.rcParams.update(STYLE)
+    # tqdm's advice to install widgets names a folder of this machine, and would be kept in executed notebooks.
+    warnings.filterwarnings("ignore", message="IProgress not found")
     if "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
@@ -69,9 +72,7 @@ def panels(
     return figure, axes
 
 
-def class_legend(
-    target: Figure | Axes, classes: ClassTable, present: Iterable[int], columns: int | None = None, **placement
-):
+def class_legend(target, classes: ClassTable, present: Iterable[int], columns: int | None = None, **placement):
     """Color patches with the names of the classes `present` (indices), in table order.
 
     `target` is a figure or axes; `placement` goes to its `legend` (loc, bbox_to_anchor, ...).
@@ -79,9 +80,10 @@ def class_legend(
     shown = sorted({int(index) for index in present})
     colors = [tuple(value / 255 for value in classes.colors[index]) for index in shown]
     patches = [Patch(facecolor=color, edgecolor="#666666", linewidth=0.4) for color in colors]
-    options = {"loc": "lower center", "fontsize": LEGEND_POINTS, "handlelength": 1.3, "columnspacing": 1.4}
     names = [classes.names[index] for index in shown]
-    return target.legend(patches, names, ncols=columns or max(1, min(7, len(shown))), **{**options, **placement})
+    options = {"loc": "lower center", "fontsize": LEGEND_POINTS, "handlelength": 1.3, "columnspacing": 1.4}
+    options["ncols"] = columns or max(1, min(7, len(shown)))
+    return target.legend(patches, names, **{**options, **placement})
 
 
 def pair_grid(
@@ -103,20 +105,23 @@ def pair_grid(
         captions: one string a pair; long lines are wrapped, line breaks kept.
         row_labels: one string a row of pairs, written at its left.
 
+        legend: whether to name the colors.
+
     Raises DataError where there is nothing to draw or the numbers of images, layouts, captions differ.
     """
-    stacks = [np.asarray(stack) for stack in (images, layouts) if stack is not None]
-    counts = {len(stack) for stack in stacks} | ({len(captions)} if captions is not None else set())
-    if len(counts) != 1 or 0 in counts:
-        raise DataError(f"a grid needs images, layouts and captions of one number > 0, got {sorted(counts)}.")
-    if layouts is not None:
-        stacks[-1] = classes.colorize(stacks[-1])
-    present = np.unique(np.asarray(layouts)) if layouts is not None and legend else np.array([], dtype=int)
-    grid = _Grid(stacks, captions, columns, title, row_labels, len(present))
-    figure = grid.draw()
-    if len(present):
-        place = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.0), "borderaxespad": 0.3}
-        class_legend(figure, classes, present, grid.legend_columns, **place)
+    return stacked_grids([_Grid(images, layouts, classes, captions, columns, title, row_labels, legend)])
+
+
+def stacked_grids(grids: Sequence[_Grid | Mapping]) -> Figure:
+    """Several grids in one figure, from top to bottom, each with its own classes and legend.
+
+    `grids`: the arguments of `pair_grid`, by name, of each.
+    """
+    grids = [grid if isinstance(grid, _Grid) else _Grid(**grid) for grid in grids]
+    figure = Figure(figsize=(max(grid.width for grid in grids), sum(grid.height for grid in grids)))
+    parts = figure.subfigures(len(grids), 1, height_ratios=[grid.height for grid in grids], squeeze=False)
+    for grid, part in zip(grids, parts[:, 0]):
+        grid.draw(part, figure.get_figwidth())
     return figure
 
 
@@ -125,55 +130,69 @@ class _Grid:
 
     GAP, GUTTER, MARGIN = 0.04, 0.12, 0.06
 
-    def __init__(self, stacks, captions, columns, title, row_labels, num_classes):
-        self.stacks, self.title, self.row_labels = stacks, title, row_labels
-        self.number = len(stacks[0])
-        self.left = self.MARGIN + (0.24 if row_labels else 0.0)
-        room = (WIDTH - self.left - self.MARGIN - (columns - 1) * self.GUTTER) / columns
-        self.cell = min(3.2, room)
-        self.columns = min(columns, self.number)
-        self.rows = math.ceil(self.number / self.columns)
+    def __init__(self, images, layouts, classes, captions=None, columns=4, title=None, row_labels=None, legend=True):
+        self.stacks = [np.asarray(stack) for stack in (images, layouts) if stack is not None]
+        given = [len(texts) for texts in (captions,) if texts is not None]
+        counts = sorted({*map(len, self.stacks), *given})
+        if not self.stacks or len(counts) != 1 or 0 in counts:
+            raise DataError(f"a grid needs images, layouts and captions of one number > 0, got {counts}.")
+        self.classes, self.title, self.row_labels = classes, title, row_labels
+        self.present = np.unique(np.asarray(layouts)) if layouts is not None and legend else []
+        if layouts is not None:
+            self.stacks[-1] = classes.colorize(self.stacks[-1])
+        self._place(columns, captions)
+
+    def _place(self, columns: int, captions) -> None:
+        number, margins = len(self.stacks[0]), 2 * self.MARGIN + (0.24 if self.row_labels else 0.0)
+        self.cell = min(3.2, (WIDTH - margins + self.GUTTER) / columns - self.GUTTER)
+        self.columns = min(columns, number)
+        self.rows = math.ceil(number / self.columns)
+        self.width = max(4.5, margins + self.columns * (self.cell + self.GUTTER) - self.GUTTER)
         self.captions = [wrap_text(text, self.cell) for text in captions] if captions is not None else []
         lines = max((text.count("\n") + 1 for text in self.captions), default=0)
-        self.caption_height = lines * CAPTION_POINTS * 1.3 / 72 + (0.06 if lines else 0.0)
-        used = self.left + self.columns * self.cell + (self.columns - 1) * self.GUTTER + self.MARGIN
-        self.width = max(4.5, used)
-        self.left += (self.width - used) / 2
-        self.legend_columns = max(1, min(num_classes, int(self.width / 1.22)))
-        legend_rows = math.ceil(num_classes / self.legend_columns)
-        self.bottom = self.MARGIN + (legend_rows * LEGEND_POINTS * 1.75 / 72 + 0.1 if num_classes else 0.0)
-        self.top = self.MARGIN + (0.3 if title else 0.0)
+        self.heights = [self.cell * stack.shape[1] / stack.shape[2] for stack in self.stacks]
+        self.block = sum(self.heights) + self.GAP * len(self.heights) + self.GUTTER
+        self.block += lines * CAPTION_POINTS * 1.25 / 72 + (0.03 if lines else 0.0)
+        self.legend_columns = max(1, min(len(self.present), int(self.width / 1.22)))
+        legend_rows = math.ceil(len(self.present) / self.legend_columns)
+        self.bottom = legend_rows * LEGEND_POINTS * 1.7 / 72 + (0.08 if legend_rows else 0.0)
+        self.top = self.MARGIN + (0.3 if self.title else 0.0)
+        self.height = self.top + self.rows * self.block + self.bottom
 
-    def draw(self) -> Figure:
-        heights = [self.cell * stack.shape[1] / stack.shape[2] for stack in self.stacks]
-        block = sum(heights) + self.GAP * (len(heights) - 1) + self.caption_height
-        height = self.top + self.rows * block + (self.rows - 1) * self.GUTTER + self.bottom
-        figure = Figure(figsize=(self.width, height))
+    def draw(self, figure, width: float) -> None:
+        """Draw into a figure or subfigure of `width` x `self.height` inches, centered."""
+        used = self.columns * (self.cell + self.GUTTER) - self.GUTTER
+        left = (width - used + (0.24 if self.row_labels else 0.0)) / 2
         if self.title:
-            figure.text(0.5, 1 - 0.16 / height, self.title, ha="center", va="center", fontsize=TITLE_POINTS)
-        for position in range(self.number):
+            y = 1 - 0.17 / self.height
+            figure.text(0.5, y, self.title, ha="center", va="center", fontsize=TITLE_POINTS)
+        for position in range(len(self.stacks[0])):
             row, column = divmod(position, self.columns)
-            x = self.left + column * (self.cell + self.GUTTER)
-            y = height - self.top - row * (block + self.GUTTER)
+            x, y = left + column * (self.cell + self.GUTTER), self.height - self.top - row * self.block
             if self.row_labels and column == 0:
-                middle = y - sum(heights) / 2
-                place = {"ha": "center", "va": "center", "rotation": 90, "fontsize": 8.5}
-                figure.text((x - 0.15) / self.width, middle / height, self.row_labels[row], **place)
-            for stack, tall in zip(self.stacks, heights):
-                y -= tall
-                box = (x / self.width, y / height, self.cell / self.width, tall / height)
-                show_picture(figure.add_axes(box), stack[position])
-                y -= self.GAP
-            if self.captions:
-                at = ((x + self.cell / 2) / self.width, (y - 0.01) / height)
-                text = self.captions[position]
-                figure.text(*at, text, ha="center", va="top", fontsize=CAPTION_POINTS, linespacing=1.2)
-        return figure
+                at = ((x - 0.15) / width, (y - sum(self.heights) / 2) / self.height)
+                label = self.row_labels[row]
+                figure.text(*at, label, ha="center", va="center", rotation=90, fontsize=8.5)
+            self._cell(figure, width, position, x, y)
+        if len(self.present):
+            place = {"bbox_to_anchor": (0.5, 0.0), "borderaxespad": 0.3}
+            class_legend(figure, self.classes, self.present, self.legend_columns, **place)
+
+    def _cell(self, figure, width: float, position: int, x: float, y: float) -> None:
+        for stack, tall in zip(self.stacks, self.heights):
+            y -= tall
+            box = (x / width, y / self.height, self.cell / width, tall / self.height)
+            show_picture(figure.add_axes(box), stack[position])
+            y -= self.GAP
+        if self.captions:
+            at = ((x + self.cell / 2) / width, (y - 0.01) / self.height)
+            text = self.captions[position]
+            figure.text(*at, text, ha="center", va="top", fontsize=CAPTION_POINTS, linespacing=1.2)
 
 
 def wrap_text(text: str, inches: float, points: float = CAPTION_POINTS) -> str:
     """Break `text` into lines that fit `inches` at a font size of `points`; its own line breaks stay."""
-    letters = max(8, int(inches * 72 / (0.56 * points)))  # 0.56 em: mean advance of DejaVu Sans, with a margin
+    letters = max(8, int(inches * 72 / (0.56 * points)))  # 0.56 em: mean advance of the font, with margin
     return "\n".join(textwrap.fill(line, letters) for line in text.split("\n"))
 
 
@@ -224,7 +243,7 @@ def _curve(panel: Axes, run, half: str, color: str, name: str) -> None:
         panel.plot(*zip(*held_out), color=color, marker="o", markersize=3, label=f"{name}validation")
 
 
-def ridgelines(axes: Axes, x: np.ndarray, density: np.ndarray, labels: Sequence[str], colors, top: float) -> None:
+def ridgelines(axes: Axes, x, density, labels: Sequence[str], colors: Sequence[str], top: float) -> None:
     """Curves density (K, len(x)), one above the other in the order of `labels`, the first in front.
 
     Every curve has its own baseline one unit above the last; `top` is the density drawn 1.5 units high.
@@ -239,7 +258,7 @@ def ridgelines(axes: Axes, x: np.ndarray, density: np.ndarray, labels: Sequence[
 
 
 def save_figure(figure: Figure, folder: str | Path, name: str) -> Figure:
-    """Write folder/name.png and .pdf without dates, so that equal figures give equal files; returns the figure."""
+    """Write folder/name.png and .pdf without dates: equal figures give equal files. Returns the figure."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / f"{name}.png", dpi=DPI, metadata={"Software": None})

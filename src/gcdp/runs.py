@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from gcdp.checkpoint import ModelCard, load_card
+from gcdp.checkpoint import ModelCard, load_card, load_model
 from gcdp.config import SPLITS, Profile, TrainConfig, load_profile, repository_root
 from gcdp.data import open_source
 from gcdp.data.captions import read_captions, with_mirrors, write_captions
@@ -37,9 +37,7 @@ def prepare_pairs(profile: Profile, domain: str) -> dict[str, PairStore]:
     root = profile.raw_folder(domain)
     kind = data.source
     if kind == "toy_streets":
-        from gcdp.data.toy_streets import generate
-
-        generate(root, data.counts, seed=data.seed)
+        _draw_streets(profile, domain, root)
         kind = "cityscapes"
     source = open_source(kind, root)
     folder = profile.data_folder(domain) / "pairs"
@@ -47,6 +45,20 @@ def prepare_pairs(profile: Profile, domain: str) -> dict[str, PairStore]:
         split: build_store(source, theirs, data.size, folder / split)
         for split, theirs in _splits(profile, domain, source).items()
     }
+
+
+def _draw_streets(profile: Profile, domain: str, root: Path) -> None:
+    """Generate the street world; `generate` keeps what already fits and starts anew where it does not."""
+    from gcdp.data.toy_streets import generate
+
+    data = profile.domain(domain)
+    for split in SPLITS:
+        if data.counts.get(data.splits.get(split, split), 0) < 1:
+            raise ConfigError(
+                f"params/{profile.name}.yaml: domains.{domain}.counts asks for no scene of {split}: "
+                "give at least one of train, val and test"
+            )
+    generate(root, data.counts, seed=data.seed)
 
 
 def _splits(profile: Profile, domain: str, source) -> dict[str, str]:
@@ -143,11 +155,12 @@ def released_folder(profile: Profile, domain: str, model: str) -> Path | None:
 def install_released(profile: Profile, domain: str, model: str) -> ModelCard:
     """Verify released weights against this profile and copy them to results/<profile>/models/.
 
-    Raises CheckpointError where network, process or classes differ, or a checksum fails.
+    Raises CheckpointError where network, process or classes differ, a checksum fails or a file is missing,
+    ConfigError where the profile uses no released weights.
     """
-    from gcdp.checkpoint import load_model
-
     source = released_folder(profile, domain, model)
+    if source is None:
+        raise ConfigError(f"profile '{profile.name}' uses no released weights: train it, or set 'released'")
     try:
         load_model(source, expected=model_card(profile, domain, model))
     except CheckpointError as error:
@@ -155,6 +168,8 @@ def install_released(profile: Profile, domain: str, model: str) -> ModelCard:
     target = profile.results_folder("models") / f"{domain}-{model}"
     target.mkdir(parents=True, exist_ok=True)
     for name in ("model.safetensors", "config.json", "curve.csv"):
+        if not (source / name).is_file():
+            raise CheckpointError(f"{source / name} is missing: fetch the whole repository")
         shutil.copyfile(source / name, target / name)
     return load_card(target)
 

@@ -6,8 +6,10 @@ sample depends on its caption and its seed only, never on what else is in the ba
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -27,15 +29,20 @@ class Guidance:
     image: float = 1.0
     layout: float = 1.0
 
+    def __post_init__(self) -> None:
+        for scale in (self.image, self.layout):
+            if not isinstance(scale, Real) or not 0 <= scale < math.inf:
+                raise ConfigError(f"guidance must be one scale or (image, layout), each at least 0, got {scale!r}")
+
     @classmethod
     def of(cls, value: float | Sequence[float] | Guidance) -> Guidance:
-        """Accept one scale for both halves, or (image, layout). Raises ConfigError for negative scales."""
+        """Accept one scale for both halves, or (image, layout). Raises ConfigError unless each is finite and >= 0."""
         if isinstance(value, Guidance):
             return value
-        scales = (value, value) if isinstance(value, (int, float)) else tuple(value)
-        if len(scales) != 2 or min(scales) < 0:
-            raise ConfigError(f"guidance must be one scale or (image, layout), each at least 0, got {value!r}")
-        return cls(float(scales[0]), float(scales[1]))
+        scales = tuple(value) if isinstance(value, (list, tuple)) else (value, value)
+        if len(scales) != 2:
+            raise ConfigError(f"guidance must be one scale or (image, layout), got {value!r}")
+        return cls(*(float(scale) if isinstance(scale, Real) else scale for scale in scales))
 
     def needs_null(self) -> bool:
         """Whether the network also has to run without text."""
@@ -87,7 +94,7 @@ class ReverseSettings:
     """How the reverse process is walked.
 
     Args:
-        num_steps: network evaluations times one or two (with guidance), 1..T.
+        num_steps: jumps, 1..T; the network runs once in each, twice with guidance.
         eta: 1 is ancestral sampling of the image, 0 is DDIM; labels are always drawn from their posterior.
         threshold: quantile of dynamic thresholding of x_0; 0 only clamps to [-1, 1].
         final: "mode" takes the likeliest label at the last step, "sample" draws it.
@@ -102,7 +109,9 @@ class ReverseSettings:
         if self.final not in ("mode", "sample"):
             raise ConfigError(f"final must be 'mode' or 'sample', got '{self.final}'")
         if not 0 <= self.eta <= 1 or not 0 <= self.threshold <= 1:
-            raise ConfigError("eta and threshold must lie in 0..1")
+            raise ConfigError(f"eta and threshold must lie in 0..1, got {self.eta} and {self.threshold}")
+        if not isinstance(self.num_steps, Integral):
+            raise ConfigError(f"num_steps must be an integer, got {self.num_steps!r}")
 
 
 class ReverseProcess:

@@ -23,11 +23,12 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from gcdp.checkpoint import ModelCard, fingerprint, half_rounded, save_model, with_training
-from gcdp.config import TrainConfig, to_dict
+from gcdp.config import TrainConfig
 from gcdp.data.batches import EpochBatches
 from gcdp.data.pairs import PairDataset, collate
 from gcdp.errors import ConfigError, GCDPError, TrainingError
 from gcdp.joint import GaussianCategoricalDiffusion
+from gcdp.settings import to_dict
 from gcdp.training_state import Curve, TrainingState, graceful_stop
 from gcdp.unet import UNet
 

@@ -24,7 +24,8 @@ from gcdp.blocks import (
     Upsample,
 )
 from gcdp.conditioning import TextConditioner, TextContext
-from gcdp.errors import ConfigError, require_range
+from gcdp.errors import ConfigError
+from gcdp.settings import require_range
 
 
 @dataclass(frozen=True)
@@ -189,8 +190,8 @@ class UNet(nn.Module):
         if not set(taps) <= set(self.tap_names):
             unknown = min(set(taps) - set(self.tap_names))
             raise ValueError(f"the network has no tap '{unknown}': choose from {', '.join(self.tap_names)}")
-        time = self._time(log_snr_x, log_snr_y, text, low)
         first = h = self.stem(self._inputs(x, y, low))
+        time = self._time(log_snr_x, log_snr_y, text, low)
         skips, features = [], {}
 
         def tap(name: str, h: Tensor) -> Tensor:

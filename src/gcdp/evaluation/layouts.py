@@ -25,7 +25,7 @@ def class_areas(layouts: np.ndarray, num_classes: int) -> np.ndarray:
         raise DataError(f"layouts must have shape (N, H, W), got {layouts.shape}")
     if layouts.size and not 0 <= int(layouts.min()) <= int(layouts.max()) < num_classes:
         raise DataError(f"layouts hold a label outside 0..{num_classes - 1}: map them to the class table first")
-    flat = layouts.reshape(len(layouts), -1).astype(np.int64)
+    flat = layouts.reshape(len(layouts), layouts.shape[1] * layouts.shape[2]).astype(np.int64)
     flat += num_classes * np.arange(len(layouts))[:, None]
     return np.bincount(flat.ravel(), minlength=len(layouts) * num_classes).reshape(len(layouts), num_classes)
 

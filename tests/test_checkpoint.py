@@ -218,9 +218,9 @@ def test_a_really_full_disk(tmp_path, weights):
                 save_model(tmp_path / name, {k: w + 1 for k, w in weights.items()}, CARD)
         assert equal(load_model(tmp_path / "model", expected=CARD)[0].state_dict(), weights)
         (tmp_path / "ballast").write_bytes(b"0" * (os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_bsize))
-        with pytest.raises(CheckpointError, match=r"disk full while writing .*note\.json"):
-            with atomic_write(tmp_path / "note.json") as partial:
-                partial.write_text("x" * 10_000)
+        message = r"disk full while writing .*note\.json"
+        with pytest.raises(CheckpointError, match=message), atomic_write(tmp_path / "note.json") as partial:
+            partial.write_text("x" * 10_000)
         assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == [
             "ballast", "config.json", "model.safetensors",
         ]  # fmt: skip
@@ -233,7 +233,7 @@ def test_other_failures_to_write_are_named_too(tmp_path):
     with pytest.raises(CheckpointError, match=r"while writing .*w\.safetensors: make the folder writable and run"):
         save_tensors(tmp_path / "file" / "w.safetensors", OLD)
     (tmp_path / "taken").mkdir()
-    with pytest.raises(CheckpointError, match="directory while writing .*taken"):
+    with pytest.raises(CheckpointError, match=r"directory while writing .*taken"):
         save_tensors(tmp_path / "taken", OLD)
     assert sorted(os.listdir(tmp_path)) == ["file", "taken"]
 

@@ -83,9 +83,7 @@ def test_without_any_case_a_score_is_none():
 
 def test_a_bootstrap_interval_holds_its_score_narrows_with_n_and_repeats():
     def interval(copies):
-        recall = caption_agreement(
-            np.tile(LAYOUTS, (copies, 1, 1)), [ROAD_CAR, ROAD_SKY] * copies, TABLE
-        )["recall"]
+        recall = caption_agreement(np.tile(LAYOUTS, (copies, 1, 1)), [ROAD_CAR, ROAD_SKY] * copies, TABLE)["recall"]
         return recall["low"], recall["high"]
 
     few, many = interval(8), interval(128)

@@ -98,6 +98,16 @@ def test_a_pair_depends_on_its_caption_and_seed_only_whatever_the_batch_split(pi
     assert np.array_equal(backwards.layouts[::-1], whole.layouts)
 
 
+def test_network_and_encoder_see_the_same_shapes_whatever_the_call(pipeline, monkeypatch):
+    # sums over another batch size or padding may round differently, and one label drawn otherwise changes a picture
+    sizes, encoded, network, text = set(), set(), pipeline.unet.forward, pipeline._text
+    monkeypatch.setattr(pipeline.unet, "forward", lambda x, *rest: sizes.add(len(x)) or network(x, *rest))
+    monkeypatch.setattr(pipeline, "_text", lambda captions: encoded.add(len(captions)) or text(captions))
+    for count in (1, 5, 20):
+        pipeline.sample(CAPTIONS[:count], num_steps=1)
+    assert sizes == {16} and encoded == {1}
+
+
 def test_a_longer_call_begins_with_the_pairs_of_a_shorter_one(pipeline):
     long, short = (pipeline.sample(CAPTIONS[:n], num_steps=2, seed=1) for n in (18, 5))
     assert np.array_equal(long.images[:5], short.images) and long.seeds[:5] == short.seeds

@@ -131,7 +131,7 @@ def test_captions_of_another_store_are_refused(repository):
 def test_text_of_older_captions_is_refused(repository):
     path = repository / "data/tiny/streets/captions/train.jsonl"
     path.write_text(path.read_text().replace("urban", "rural"))
-    with pytest.raises(DataError, match="captions are missing in text cache .*: build the cache again"):
+    with pytest.raises(DataError, match=r"captions are missing in text cache .*: build the cache again"):
         runs.prepare_run("tiny", "streets", "joint")
 
 
@@ -160,7 +160,7 @@ def folder_source(root, splits):
     for split in splits:
         for i in range(2):
             for kind, channels in (("images", (3,)), ("layouts", ())):
-                path = root / split / kind / f"{i}.png"
+                path = root / kind / split / f"{i}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(np.full((8, 16, *channels), i, np.uint8)).save(path)
     (root / "classes.json").write_text(json.dumps(replace(tiny.TABLE, twins=()).to_dict()))
@@ -175,9 +175,9 @@ def test_own_data_need_three_splits_or_stand_ins(empty):
     profile = make_repository(empty, **with_domain(source="folder", root="mine", counts={}, splits={"test": "val"}))
     stores = runs.prepare_pairs(profile, "streets")
     assert list(stores) == ["train", "val", "test"] and (stores["test"].images == stores["val"].images).all()
-    shutil.rmtree(empty / "mine" / "train" / "images")
-    (empty / "mine" / "train" / "images").mkdir()
-    with pytest.raises(DataError, match="train"):
+    for path in (empty / "mine" / "images" / "train").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match=r"images/train is empty"):
         runs.prepare_pairs(profile, "streets")
     assert isinstance(runs.open_pairs(profile, "streets", "train"), PairStore)  # the former store is untouched
 
@@ -214,7 +214,7 @@ def test_released_weights_that_do_not_fit_name_the_profile_that_retrains(reposit
     profile = make_repository(repository, released="tiny")
     card = runs.model_card(profile, "streets", "joint")
     release(repository, replace(card, unet=replace(card.unet, heads=4)))
-    with pytest.raises(CheckpointError, match=r"tiny-streets-joint .* unet\.heads 4, .*'tiny-scratch' trains them anew"):
+    with pytest.raises(CheckpointError, match=r"-joint .* unet\.heads 4, .*'tiny-scratch' trains them anew"):
         runs.install_released(profile, "streets", "joint")
     folder = release(repository, card)
     os.truncate(folder / "model.safetensors", 100)

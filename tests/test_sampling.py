@@ -26,7 +26,8 @@ K, PIXELS, T = 3, 2, 1000
 ALARM = 1e-3  # p-value below which a test fails; all draws are fixed by seeds
 SCHEDULE = NoiseSchedule.cosine(T)
 SIZE = (1, PIXELS)
-PROCESS = GaussianCategoricalDiffusion(GaussianDiffusion(SCHEDULE, "x0"), CategoricalDiffusion(K, SCHEDULE))
+PREDICTIONS = {name: GaussianDiffusion(SCHEDULE, name) for name in ("x0", "v", "eps")}
+PROCESS = GaussianCategoricalDiffusion(PREDICTIONS["x0"], CategoricalDiffusion(K, SCHEDULE))
 
 
 def noise_of(count, seed=0):
@@ -46,8 +47,8 @@ def time_of(log_snr):
 class World:
     """Two pixels with a coupled prior over 9 layouts; x_0 | y_0 ~ N(means[y_0], spread^2) in three channels."""
 
-    def __init__(self, spread=0.1):
-        self.spread = spread
+    def __init__(self, spread=0.1, prediction="x0"):
+        self.spread, self.gaussian = spread, PREDICTIONS[prediction]
         self.layout = brute.EnumeratedLayout(SCHEDULE, K, PIXELS, brute.coupled_prior(K, PIXELS, 0))
         self.draws = g = torch.Generator().manual_seed(1)
         self.means = 1.2 * torch.rand(K**PIXELS, 3, 1, PIXELS, generator=g, dtype=torch.float64) - 0.6
@@ -66,10 +67,18 @@ class World:
         spread = (self.spread**2 * (1 - ab) / variance).sqrt()
         x0 = mean + spread * torch.randn(x.shape, generator=self.draws, dtype=x.dtype)
         onehot = self.layout.per_pixel(torch.eye(K**PIXELS, dtype=torch.float64))[config]
-        return x0.float(), onehot.log().clamp(min=-1e4).float()
+        return self.output(x0, x, t_x).float(), onehot.log().clamp(min=-1e4).float()
+
+    def output(self, x0, x, t):
+        """The network output that means this clean image."""
+        if self.gaussian.prediction == "x0":
+            return x0
+        t = torch.tensor([t])
+        return self.gaussian.target(x0, self.gaussian.predict_eps(x0, x, t), t)
 
     def run(self, num_steps, count=4000, **known):
-        reverse = ReverseProcess(PROCESS, settings(num_steps))
+        process = GaussianCategoricalDiffusion(self.gaussian, PROCESS.categorical)
+        reverse = ReverseProcess(process, settings(num_steps))
         return reverse.run(self.draw_clean, SIZE, noise_of(count, num_steps), **known)
 
 
@@ -84,9 +93,9 @@ def p_of_layouts(counts, expected):
     return chisquare(*(c if (~filled).any() else c[:-1] for c in cells)).pvalue
 
 
-@pytest.mark.parametrize("num_steps", [1, 2, 10])
-def test_with_exact_predictions_pairs_follow_the_known_distribution_at_any_stride(num_steps):
-    world = World()
+@pytest.mark.parametrize("num_steps, prediction", [(1, "x0"), (2, "v"), (10, "v"), (10, "eps")])
+def test_with_exact_predictions_pairs_follow_the_known_distribution_at_any_stride(num_steps, prediction):
+    world = World(prediction=prediction)
     x, y = world.run(num_steps)
     counts = torch.bincount(config_of(y), minlength=K**PIXELS)
     assert p_of_layouts(counts, world.layout.prior * len(y)) > ALARM
@@ -170,7 +179,7 @@ def test_known_halves_stay_untouched_and_are_told_as_clean():
 def test_one_step_with_eta_one_is_a_draw_from_the_posterior_of_the_prediction():
     states = {}
     settings_ = settings(2, threshold=0.0)
-    x, _, calls = record(2, settings_=settings_, on_step=lambda s, x, y: states.setdefault(s, x))
+    *_, calls = record(2, settings_=settings_, on_step=lambda s, x, y: states.setdefault(s, x))
     x0 = (0.5 * calls[0].x.tanh()).clamp(-1, 1)
     t, s = torch.full((3,), T), torch.full((3,), T // 2)
     mean, variance = PROCESS.gaussian.q_posterior(x0, calls[0].x, t, s)
@@ -205,8 +214,7 @@ def test_any_eta_keeps_the_noise_level_of_the_state_it_reaches(eta):
     image_only = GaussianCategoricalDiffusion(PROCESS.gaussian, None)
     x0, states = torch.full((64, 3, 8, 8), 0.3), {}
     reverse = ReverseProcess(image_only, settings(4, eta=eta))
-    reverse.run(lambda x, y, *levels: (x0, None), (8, 8), noise_of(64),
-                on_step=lambda s, x, y: states.setdefault(s, x))
+    reverse.run(lambda x, y, *levels: (x0, None), (8, 8), noise_of(64), on_step=lambda s, x, y: states.setdefault(s, x))
     for s in (750, 500, 250):
         ab = SCHEDULE.alpha_bar[s]
         residual = (states[s] - ab.sqrt() * x0) / (1 - ab).sqrt()
@@ -222,6 +230,10 @@ def test_the_last_labels_are_the_mode_or_a_draw():
         final: ReverseProcess(alone, settings(1, final=final)).run(predict, (8, 8), noise_of(8))[1]
         for final in ("mode", "sample")
     }
+    earlier = []
+    reverse = ReverseProcess(alone, settings(2, final="mode"))
+    reverse.run(predict, (8, 8), noise_of(8), on_step=lambda s, x, y: earlier.append(set(y.flatten().tolist())))
+    assert earlier[0] == {0, 1, 2}  # only the last jump takes the mode
     assert set(drawn["mode"].flatten().tolist()) == {1}
     assert set(drawn["sample"].flatten().tolist()) == {0, 1, 2}
 

@@ -30,9 +30,7 @@ from gcdp.training import TrainingResult, train
 from gcdp.unet import UNet, UNetConfig
 
 SIZE = (8, 16)
-TABLE = ClassTable(
-    "tiny", ("sky", "road", "left", "right", "void"), ((9, 99, 200),) * 5, unlabeled=4, twins=((2, 3),)
-)
+TABLE = ClassTable("tiny", ("sky", "road", "left", "right", "void"), ((9, 99, 200),) * 5, unlabeled=4, twins=((2, 3),))
 NETWORK = UNetConfig(
     num_classes=5, layout_embedding=4, stem_width=8, stem_kernels=(3, 5), widths=(8, 16), blocks=(1, 1),
     self_attention=(False, True), cross_attention=(False, True), heads=2, head_width=8, time_width=16,

@@ -93,9 +93,8 @@ class Pipeline:
         """
         captions = _checked_captions(captions)
         seeds = _seeds(seed, len(captions))
-        guidance, reverse = Guidance.of(guidance), ReverseProcess(
-            self.process, ReverseSettings(num_steps, eta, threshold, final)
-        )
+        guidance = Guidance.of(guidance)
+        reverse = ReverseProcess(self.process, ReverseSettings(num_steps, eta, threshold, final))
         if images is not None and layouts is not None:
             raise ConfigError("images and layouts are both given, so nothing is left to draw: leave one of them out")
         known = self._known_image(images, len(captions)), self._known_layout(layouts, len(captions))

@@ -8,7 +8,6 @@ checkpoint ends with the weights of an uninterrupted one. Launch several process
 from __future__ import annotations
 
 import math
-import signal
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,8 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState, is_initialized
+from accelerate import Accelerator, PartialState
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -26,10 +24,11 @@ from gcdp.checkpoint import ModelCard, fingerprint, half_rounded, save_model, wi
 from gcdp.config import TrainConfig
 from gcdp.data.batches import EpochBatches
 from gcdp.data.pairs import PairDataset, collate
-from gcdp.errors import ConfigError, GCDPError, TrainingError
+from gcdp.errors import GCDPError, TrainingError
 from gcdp.joint import GaussianCategoricalDiffusion
+from gcdp.processes import graceful_stop, ignore_interrupt, make_accelerator
 from gcdp.settings import to_dict
-from gcdp.training_state import Curve, TrainingState, graceful_stop
+from gcdp.training_state import Curve, TrainingState
 from gcdp.unet import UNet
 
 # settings that may change between an interruption and its continuation
@@ -101,7 +100,7 @@ def train(
     kept), CheckpointError if `state_folder` belongs to other settings or the disk is full, ConfigError where the
     device lacks the precision.
     """
-    accelerator = accelerator or _accelerator(config.precision)
+    accelerator = accelerator or make_accelerator(config.precision)
     torch.manual_seed(config.seed)
     unet, process = card.build()
     unet = unet.to(memory_format=torch.channels_last)
@@ -122,7 +121,7 @@ def train(
             done = step + 1
             state.update_ema(done, config.ema_every)
             curve.add(losses, config.batch_size)
-            last, interrupted = done == config.steps, loop.agreed(stop.requested)
+            last, interrupted = done == config.steps, stop.agreed(accelerator)
             if done % config.log_every == 0 or last:
                 curve.log(done, optimizer.param_groups[0]["lr"], state.last_saved, batches)
             if validation is not None and (done % config.validate_every == 0 or last):
@@ -175,18 +174,11 @@ class _Loop:
             num_workers=c.workers,
             collate_fn=partial(collate, text=self.pairs.text),
             persistent_workers=c.workers > 0,
-            worker_init_fn=_ignore_interrupt,
+            worker_init_fn=ignore_interrupt,
         )
         return tqdm(
             loader, "training", total=c.steps, initial=first, disable=not a.is_main_process, unit="step", mininterval=5
         )
-
-    def agreed(self, requested: bool) -> bool:
-        """Whether any process was asked to stop: all must leave at the same step, or the others wait for ever."""
-        a = self.accelerator
-        if a.num_processes == 1:
-            return requested
-        return bool(a.reduce(torch.tensor(float(requested), device=a.device)) > 0)
 
     def step(self, optimizer, batch: dict, step: int) -> dict[str, Tensor]:
         """One update; returns the batch-mean loss of each half."""
@@ -253,20 +245,6 @@ def _facts(config: TrainConfig, accelerator: Accelerator) -> dict:
     }
 
 
-def _accelerator(precision: str) -> Accelerator:
-    if is_initialized() and AcceleratorState().mixed_precision != precision:
-        AcceleratorState._reset_state()  # a second run in one Python process may ask for another precision
-    try:
-        return Accelerator(mixed_precision=precision)
-    except ValueError as error:
-        raise ConfigError(f"train.precision '{precision}' is impossible here: {error}") from error
-
-
-def _ignore_interrupt(worker: int) -> None:
-    """Let Ctrl-C reach the training process alone, which still needs its workers to finish the step."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 @contextmanager
 def _clear_errors():
     try:
@@ -288,7 +266,9 @@ def main() -> None:
     with _clear_errors():
         run = prepare_run(**vars(parser.parse_args()))
         result = train(run.card, run.pairs, run.config, run.state_folder, run.model_folder, run.validation)
-    print(f"model written to {result.folder}")
+    if PartialState().is_main_process:
+        print(f"model written to {result.folder}")
+    PartialState().destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -6,8 +6,6 @@ import csv
 import json
 import math
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -121,7 +119,8 @@ def not_finite(what: str, step: int, last_saved: int, folder: Path) -> TrainingE
 class Curve:
     """Losses over a run, in curve.csv: means since the previous row, and validation losses where measured.
 
-    A resumed run passes `first_step` and the `pending` sums of its checkpoint, and so writes the rows of an
+    Of several processes each keeps the losses of its own share, and the first one writes them. A resumed run
+    passes `first_step` and the `pending` sums of its checkpoint, and so writes the rows of an
     uninterrupted one.
     """
 
@@ -189,28 +188,3 @@ def read_curve(path: Path) -> list[dict[str, float]]:
         return [{**row, "step": int(row["step"])} for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is missing or damaged: delete it and train again") from error
-
-
-class StopRequest:
-    """Set by an interrupt or termination signal; the loop finishes its step, saves and stops."""
-
-    requested = False
-
-
-@contextmanager
-def graceful_stop() -> Iterator[StopRequest]:
-    """Turn SIGINT and SIGTERM into a request to stop after the current step (main thread only)."""
-    stop = StopRequest()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def handle(signum, frame):
-        stop.requested = True
-
-    previous = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for s, handler in previous.items():
-            signal.signal(s, handler)

@@ -1,20 +1,31 @@
-"""Make executed notebooks equal from run to run: drop times, random ids, progress bars and machine paths.
+"""Run one notebook by papermill and tidy the executed copy: what every stage of dvc.yaml calls.
 
-Executed copies are results that people read on the web; with equal inputs they should have equal bytes, so
-that a commit shows only what changed. Raises SystemExit naming a notebook that is too large to publish.
+Usage: python tools/run_notebook.py SOURCE.ipynb EXECUTED.ipynb [options of papermill, e.g. -p profile toy]
+
+Executed copies are results that people read on the web: with equal inputs they should have equal bytes, so that a
+commit shows only what changed. Times, random ids, progress bars and machine paths are dropped.
 """
 
 import sys
 from pathlib import Path
 
 import nbformat
+from papermill.cli import papermill
 
 MAX_BYTES = 1_000_000
 RUN_METADATA = ("papermill", "execution", "ExecuteTime", "collapsed", "widgets")
 
 
+def run(source: str, executed: str, *options: str) -> None:
+    """Execute `source` into `executed`. A failed run leaves the traceback in the executed copy."""
+    Path(executed).parent.mkdir(parents=True, exist_ok=True)
+    common = ["-k", "python3", "--no-progress-bar"]
+    papermill.main([source, executed, *common, *options], standalone_mode=False)
+    tidy(Path(executed))
+
+
 def tidy(path: Path) -> None:
-    """Rewrite one executed notebook in place."""
+    """Rewrite an executed notebook in place. Raises SystemExit if it is too large to publish."""
     notebook = nbformat.read(path, as_version=4)
     for holder in (notebook, *notebook.cells):
         for key in RUN_METADATA:
@@ -32,5 +43,6 @@ def tidy(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        tidy(Path(name))
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    run(*sys.argv[1:])

@@ -1,0 +1,73 @@
+"""The processes of a training run: their device and precision, the signals that stop them, and their agreement."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, is_initialized
+
+from gcdp.errors import ConfigError
+
+
+def make_accelerator(precision: str) -> Accelerator:
+    """An accelerator over all launched processes; `precision` as accelerate names it: no, fp16, bf16.
+
+    Raises ConfigError where the device lacks the precision, or where launched processes do not see each other.
+    """
+    if is_initialized() and AcceleratorState().mixed_precision != precision:
+        AcceleratorState._reset_state()  # a second run in one Python process may ask for another precision
+    try:
+        accelerator = Accelerator(mixed_precision=precision)
+    except ValueError as error:
+        raise ConfigError(f"train.precision '{precision}' is impossible here: {error}") from error
+    launched = int(os.environ.get("WORLD_SIZE", 1)) if "LOCAL_RANK" in os.environ else 1
+    if accelerator.num_processes != launched:  # each would train alone, and overwrite what the others save
+        raise ConfigError(
+            f"{launched} processes were launched but {accelerator.num_processes} found each other: launch one a GPU, "
+            "or set ACCELERATE_USE_CPU=1 to train on processors"
+        )
+    return accelerator
+
+
+class StopRequest:
+    """Set by an interrupt or termination signal; the loop finishes its step, saves and stops."""
+
+    def __init__(self):
+        self.requested = False
+
+    def agreed(self, accelerator: Accelerator) -> bool:
+        """Whether any process was asked to stop: all must leave at the same step, or the others wait for ever."""
+        if accelerator.num_processes == 1:
+            return self.requested
+        asked = accelerator.reduce(torch.tensor(float(self.requested), device=accelerator.device))
+        return bool(asked > 0)
+
+
+@contextmanager
+def graceful_stop() -> Iterator[StopRequest]:
+    """Turn SIGINT and SIGTERM into a request to stop after the current step (main thread only)."""
+    stop = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def handle(signum, frame):
+        stop.requested = True
+
+    previous = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for s, handler in previous.items():
+            signal.signal(s, handler)
+
+
+def ignore_interrupt(worker: int) -> None:
+    """Start of a loader's worker: Ctrl-C is for the training process, which needs its workers to finish the step."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,170 @@
+"""One table out of the metrics files of a profile: paper, reference run, this run."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gcdp.errors import DataError
+
+NOT_RUN = "not run"
+COLUMNS = (
+    "domain", "model", "quantity", "paper",
+    "reference", "reference_n", "reference_seed", "this_run", "n", "seed", "real_pairs",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One row: what it is called, what the paper says, and where a metrics file keeps it.
+
+    `kind` is "training" or "samples"; paths are dotted keys. `n`, `seed` and `real` name the keys of the count, the
+    seed and the value of real pairs; a value beside keys "low" and "high" is shown with that interval.
+    """
+
+    name: str
+    kind: str
+    path: str
+    paper: str = "–"
+    n: str = ""
+    seed: str = "seed"
+    real: str = ""
+
+
+def _agreement(name: str, measure: str, area: int) -> Quantity:
+    at = f"agreement.{area}.{measure}"
+    return Quantity(
+        f"{name}, {area} pixel{'s' if area > 1 else ''} or more",
+        "samples",
+        f"layout.generated.{at}.micro",
+        n=f"layout.generated.{at}.n",
+        real=f"layout.real.{at}.micro",
+    )
+
+
+QUANTITIES = (
+    Quantity("parameters of the network", "training", "parameters", "697.4 million (authors' base network)", seed=""),
+    Quantity("training steps", "training", "steps", "300,000", seed=""),
+    Quantity("training pairs seen", "training", "pairs_seen", "2,400,000"),
+    Quantity("image loss, held-out pairs", "training", "full_run.image.val.last", n="validation_pairs"),
+    Quantity("layout loss, held-out pairs", "training", "full_run.layout.val.last", n="validation_pairs"),
+    _agreement("recall of the caption's classes in the layout", "recall", 1),
+    _agreement("recall of the caption's classes in the layout", "recall", 8),
+    _agreement("precision of the layout's classes", "precision", 1),
+    _agreement("precision of the layout's classes", "precision", 8),
+    Quantity("smoothness", "samples", "layout.generated.smoothness", n="n", real="layout.real.smoothness"),
+    Quantity("difference of class areas to real layouts", "samples", "layout.areas.total_variation", n="n"),
+)
+# What the paper measures with networks that judge images: (name, value in the paper, why it is not measured here).
+TABLE_1 = "(Table 1, Cityscapes)"
+UNMEASURED = (
+    ("FID, lower is better", f"20.36 {TABLE_1}", "not measured: needs the standard Inception network"),
+    ("mIoU, alignment of image and layout", f"65.80 {TABLE_1}", "not measured: needs a segmentation network"),
+    ("FSD, lower is better", f"42.22 {TABLE_1}", "not measured: needs a segmentation network"),
+    ("Semantic Recall of the image", "curves (Fig. 6)", "not measured: needs a segmentation network"),
+    ("text-image score", "curves (Fig. 7)", "not measured: needs a text-image network"),
+)
+
+
+def collect(folder: Path, kind: str) -> dict[str, dict[str, Any]]:
+    """Contents of <kind>_*.json in a metrics folder, by domain and model; empty where there are none.
+
+    Raises DataError for a file that is damaged or does not say its domain and model.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(folder.glob(f"{kind}_*.json")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            found.setdefault(content["domain"], {})[content["model"]] = content
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} is damaged ({error!r}): run the notebook that writes it again") from error
+    return found
+
+
+def summary_rows(ours: Path, reference: Path) -> list[dict[str, str]]:
+    """Rows of the summary, keys COLUMNS, for every domain and model of the metrics folder `ours`.
+
+    A half that a model lacks has no row. Quantities that nothing here measures come last, with the reason.
+    """
+    kinds = {quantity.kind for quantity in QUANTITIES}
+    here, there = ({kind: collect(folder, kind) for kind in kinds} for folder in (ours, reference))
+    pairs = sorted({(domain, model) for found in here.values() for domain in found for model in found[domain]})
+    rows = []
+    for domain, model in pairs:
+        for quantity in QUANTITIES:
+            cells = [_cells(found[quantity.kind].get(domain, {}).get(model), quantity) for found in (here, there)]
+            if cells[0]["value"]:
+                rows.append(_row(domain, model, quantity, *cells))
+    for name, paper, reason in UNMEASURED:
+        row = dict.fromkeys(COLUMNS, "")
+        rows.append({**row, "quantity": name, "paper": paper, "reference": reason, "this_run": reason})
+    return rows
+
+
+def _row(domain: str, model: str, quantity: Quantity, here: dict, there: dict) -> dict[str, str]:
+    return {
+        "domain": domain,
+        "model": model,
+        "quantity": quantity.name,
+        "paper": quantity.paper,
+        "reference": there["value"] or NOT_RUN,
+        "reference_n": there["n"],
+        "reference_seed": there["seed"],
+        "this_run": here["value"],
+        "n": here["n"],
+        "seed": here["seed"],
+        "real_pairs": here["real"],
+    }
+
+
+def _cells(metrics: dict | None, quantity: Quantity) -> dict[str, str]:
+    """Text of value (with interval), n, seed and real pairs; empty where the metrics do not hold them."""
+    parent = quantity.path.rpartition(".")[0]
+    value, low, high = (_at(metrics, path) for path in (quantity.path, f"{parent}.low", f"{parent}.high"))
+    text = {"value": _text(value), "real": _text(_at(metrics, quantity.real))}
+    if text["value"] and low is not None:
+        text["value"] += f" [{_text(low)}, {_text(high)}]"
+    return {**text, "n": _text(_at(metrics, quantity.n)), "seed": _text(_at(metrics, quantity.seed))}
+
+
+def _at(metrics: Any, path: str) -> Any:
+    for key in path.split("."):
+        metrics = metrics.get(key) if isinstance(metrics, dict) else None
+    return metrics
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
+
+
+def markdown(rows: Sequence[dict[str, str]]) -> str:
+    """The rows as a Markdown table: paper | reference run | this run, each with its n and seed."""
+    lines = ["| domain | model | quantity | paper | reference run | this run | real pairs |", "|---" * 7 + "|"]
+    for row in rows:
+        cells = [
+            row["domain"], row["model"], row["quantity"], row["paper"],
+            _with_origin(row["reference"], row["reference_n"], row["reference_seed"]),
+            _with_origin(row["this_run"], row["n"], row["seed"]), row["real_pairs"],
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _with_origin(value: str, n: str, seed: str) -> str:
+    origin = ", ".join(f"{name} {text}" for name, text in (("n =", n), ("seed", seed)) if text)
+    return f"{value} ({origin})" if origin else value
+
+
+def write_csv(rows: Sequence[dict[str, str]], path: Path) -> None:
+    """The rows as CSV with the header COLUMNS."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -38,9 +38,14 @@ def test_the_interval_covers_the_true_slope_at_its_stated_rate():
     assert 0.92 <= covered / 400 <= 0.98
 
 
-def test_noise_without_slope_is_called_flat():
+@pytest.mark.parametrize("noise, said", [(0.01, "flat within 2%"), (0.2, "too noisy to tell")])
+def test_without_slope_little_noise_is_called_flat_and_much_noise_is_not(noise, said):
     steps, values = line(lambda s: 1 + 0 * s)
-    assert verdict(still_falling(steps, values + np.random.default_rng(1).normal(0, 0.1, 40))).startswith("flat")
+    assert verdict(still_falling(steps, values + np.random.default_rng(1).normal(0, noise, 40))) == said
+
+
+def test_a_slope_within_the_limit_counts_as_rest():
+    assert verdict(still_falling(*line(lambda s: 1 - 0.01 * s / 1000))) == "flat within 2%"
 
 
 @pytest.mark.parametrize("count, change, interval", [(0, False, False), (1, False, False), (2, True, False)])

@@ -245,3 +245,15 @@ def test_noise_levels_are_told_apart():
     embedding = NoiseLevelEmbedding(16)(torch.linspace(-15, 15, 301))
     distances = torch.cdist(embedding, embedding) + torch.eye(301)
     assert embedding.isfinite().all() and distances.min() > 1e-3
+
+
+def test_the_last_block_sees_the_stem():
+    unet, seen = network(), {}
+    hooks = [
+        unet.stem.register_forward_hook(lambda module, arguments, out: seen.update(stem=out)),
+        unet.last.register_forward_pre_hook(lambda module, arguments: seen.update(last=arguments[0])),
+    ]
+    unet(*inputs(unet))
+    for hook in hooks:
+        hook.remove()
+    assert torch.equal(seen["last"][:, 8:], seen["stem"] * 2**-0.5)

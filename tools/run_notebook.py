@@ -35,11 +35,22 @@ def tidy(path: Path) -> None:
         if "injected-parameters" in cell.metadata.get("tags", ()):
             cell["id"] = f"injected-{number:02d}"
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            cell.outputs = merge_streams([output for output in cell.outputs if output.get("name") != "stderr"])
     text = nbformat.writes(notebook).rstrip("\n") + "\n"
     path.write_text(text, encoding="utf-8")
     if len(text.encode()) > MAX_BYTES:
         raise SystemExit(f"{path} has {len(text)} bytes: draw fewer or smaller pictures to stay below {MAX_BYTES}")
+
+
+def merge_streams(outputs: list) -> list:
+    """Join what a loaded machine delivered in pieces: consecutive outputs to the same stream become one."""
+    merged = []
+    for output in outputs:
+        if merged and output.output_type == merged[-1].output_type == "stream" and output.name == merged[-1].name:
+            merged[-1].text += output.text
+        else:
+            merged.append(output)
+    return merged
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nbformat
 from nbstripout import strip_output
+from run_notebook import merge_streams
 
 MARKER = "NBVAL_CHECK_OUTPUT"
 # What editors and papermill leave behind: it differs on every run and makes DVC stages stale.
@@ -40,7 +41,7 @@ def strip(path: Path) -> bool:
         # nbval compares nothing in a cell without a count; its place is the count of a run in order.
         cell.execution_count = number if cell.outputs else None
         # Warnings name files of the machine they were raised on.
-        cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+        cell.outputs = merge_streams([output for output in cell.outputs if output.get("name") != "stderr"])
     after = nbformat.writes(notebook).rstrip("\n") + "\n"
     if after != before:
         path.write_text(after, encoding="utf-8")

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import stats
 
 HALVES = ("image", "layout")
+FLAT = 0.02  # relative change over a quarter of the run that counts as rest
 
 
 def series(rows: Sequence[dict[str, float]], column: str) -> tuple[np.ndarray, np.ndarray]:
@@ -44,12 +45,15 @@ def still_falling(steps: np.ndarray, values: np.ndarray) -> dict[str, float | in
 
 
 def verdict(trend: dict[str, float | int | None]) -> str:
-    """A result of `still_falling` in words: falling, flat, rising, or too few points to tell."""
-    if trend["low"] is None:
+    """A result of `still_falling` in words. Flat needs an interval within +-FLAT: wide noise is no evidence of rest."""
+    low, high = trend["low"], trend["high"]
+    if low is None:
         return "too few points to tell"
-    if trend["high"] < 0:
+    if -FLAT < low and high < FLAT:
+        return f"flat within {FLAT:.0%}"
+    if high < 0:
         return "falling"
-    return "rising" if trend["low"] > 0 else "flat within its noise"
+    return "rising" if low > 0 else "too noisy to tell"
 
 
 def summarize(rows: Sequence[dict[str, float]]) -> dict:

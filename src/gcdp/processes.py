@@ -26,6 +26,8 @@ def make_accelerator(precision: str) -> Accelerator:
         accelerator = Accelerator(mixed_precision=precision)
     except ValueError as error:
         raise ConfigError(f"train.precision '{precision}' is impossible here: {error}") from error
+    if precision == "fp16" and accelerator.device.type == "cpu":  # accelerate would compute in float32 unasked
+        raise ConfigError("train.precision 'fp16' needs a GPU: set it to 'bf16' or 'no'")
     launched = int(os.environ.get("WORLD_SIZE", 1)) if "LOCAL_RANK" in os.environ else 1
     if accelerator.num_processes != launched:  # each would train alone, and overwrite what the others save
         raise ConfigError(

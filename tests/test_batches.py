@@ -23,10 +23,7 @@ def test_resuming_gives_the_batches_of_an_uninterrupted_run(length, batch_size, 
 @given(st.integers(1, 20), st.integers(1, 4), st.integers(1, 4), st.integers(0, 3))
 def test_ranks_share_the_global_batch(length, share, world, step):
     whole = EpochBatches(length, share * world, seed=3, num_steps=9).batch(step)
-    ranks = [
-        EpochBatches(length, share * world, seed=3, num_steps=9, rank=rank, world=world)
-        for rank in range(world)
-    ]
+    ranks = [EpochBatches(length, share * world, seed=3, num_steps=9, rank=rank, world=world) for rank in range(world)]
     assert [entry for rank in ranks for entry in rank.batch(step)] == whole
 
 

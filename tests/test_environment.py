@@ -76,9 +76,7 @@ def test_environment_yml_names_what_pyproject_names_at_the_locked_versions(requi
 
 
 def test_environment_yml_uses_a_python_the_package_accepts(project, conda):
-    (python,) = [
-        item for item in conda["dependencies"] if isinstance(item, str) and item.startswith("python=")
-    ]
+    (python,) = [item for item in conda["dependencies"] if isinstance(item, str) and item.startswith("python=")]
     accepted = Requirement(f"python{project['project']['requires-python']}").specifier
     assert accepted.contains(python.split("=", 1)[1])
 

@@ -29,8 +29,7 @@ class World:
         g = torch.Generator().manual_seed(seed)
         self.layout = brute.EnumeratedLayout(SCHEDULE, K, PIXELS, brute.coupled_prior(K, PIXELS, seed))
         self.means = 1.6 * torch.rand(K**PIXELS, 1, 1, PIXELS, generator=g, dtype=torch.float64) - 0.8
-        self.diffusion = GaussianCategoricalDiffusion(
-            GaussianDiffusion(SCHEDULE), CategoricalDiffusion(K, SCHEDULE))
+        self.diffusion = GaussianCategoricalDiffusion(GaussianDiffusion(SCHEDULE), CategoricalDiffusion(K, SCHEDULE))
 
     def weights(self, x_t, y_t, t_x, t_y):
         """p(configuration | x_t, y_t), (B, C)."""

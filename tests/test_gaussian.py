@@ -25,10 +25,12 @@ def times(*values):
 def conditioned(ab_t, ab_s, x0, x_t):
     """Mean and variance of x_s given (x_t, x_0) from the covariance of (x_s, x_t), built from unit noises."""
     a = ab_t / ab_s
-    noises = torch.stack([  # rows x_s, x_t; columns the noise of 0 -> s and of s -> t
-        torch.stack([(1 - ab_s).sqrt(), torch.zeros_like(a)]),
-        torch.stack([a.sqrt() * (1 - ab_s).sqrt(), (1 - a).sqrt()]),
-    ])
+    noises = torch.stack(
+        [  # rows x_s, x_t; columns the noise of 0 -> s and of s -> t
+            torch.stack([(1 - ab_s).sqrt(), torch.zeros_like(a)]),
+            torch.stack([a.sqrt() * (1 - ab_s).sqrt(), (1 - a).sqrt()]),
+        ]
+    )
     cov = noises @ noises.T
     mean = ab_s.sqrt() * x0 + cov[0, 1] / cov[1, 1] * (x_t - ab_t.sqrt() * x0)
     return mean, cov[0, 0] - cov[0, 1] ** 2 / cov[1, 1]
@@ -174,9 +176,13 @@ def test_an_unknown_prediction_is_refused_with_the_names_that_exist():
 
 @PROPERTY
 @given(
-    B=st.integers(1, 4), C=st.integers(1, 4), H=st.integers(1, 5), W=st.integers(1, 5),
+    B=st.integers(1, 4),
+    C=st.integers(1, 4),
+    H=st.integers(1, 5),
+    W=st.integers(1, 5),
     dtype=st.sampled_from([torch.float32, torch.float64, torch.bfloat16]),
-    prediction=st.sampled_from(PREDICTIONS), seed=st.integers(0, 99),
+    prediction=st.sampled_from(PREDICTIONS),
+    seed=st.integers(0, 99),
 )
 def test_every_verb_keeps_shape_and_dtype(B, C, H, W, dtype, prediction, seed):
     gaussian = GaussianDiffusion(SCHEDULE, prediction)

@@ -123,8 +123,7 @@ def test_losses_are_those_of_the_halves_at_their_own_times_and_zero_for_a_clean_
     x0, y0 = pair()
     t_x, t_y = torch.tensor([0, 50, 120, T]), torch.tensor([100, 3, 0, 77])
     noised, g = JOINT.q_sample(x0, y0, t_x, t_y, seeded(11)), seeded(12)
-    output = SimpleNamespace(
-        image=torch.randn(x0.shape, generator=g), layout=torch.randn(4, K, 8, 8, generator=g))
+    output = SimpleNamespace(image=torch.randn(x0.shape, generator=g), layout=torch.randn(4, K, 8, 8, generator=g))
     losses = JOINT.loss(output, x0, y0, noised, t_x, t_y)
     assert torch.equal(losses["image"], IMAGE.loss(output.image, x0, noised.noise, t_x))
     assert torch.equal(losses["layout"], LAYOUT.loss(output.layout, y0, noised.y, t_y))
@@ -166,7 +165,10 @@ def test_labels_of_another_dtype_are_refused(dtype):
 
 @PROPERTY
 @given(
-    B=st.integers(1, 4), H=st.integers(1, 6), W=st.integers(1, 6), seed=st.integers(0, 99),
+    B=st.integers(1, 4),
+    H=st.integers(1, 6),
+    W=st.integers(1, 6),
+    seed=st.integers(0, 99),
     dtype=st.sampled_from([torch.float32, torch.float64]),
 )
 def test_noised_pairs_keep_shape_dtype_and_label_range_at_any_pair_of_times(B, H, W, seed, dtype):

@@ -101,7 +101,8 @@ def minimize(expected, logits):
     """L-BFGS on a free table of logits (C, K, 1, pixels); returns its probabilities in float64."""
     logits.requires_grad_()
     optimizer = torch.optim.LBFGS(
-        [logits], max_iter=300, tolerance_grad=1e-9, tolerance_change=0, line_search_fn="strong_wolfe")
+        [logits], max_iter=300, tolerance_grad=1e-9, tolerance_change=0, line_search_fn="strong_wolfe"
+    )
 
     def closure():
         optimizer.zero_grad()

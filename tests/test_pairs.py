@@ -25,9 +25,7 @@ from gcdp.data.pairs import (
 )
 from gcdp.errors import ConfigError, DataError
 
-TABLE = ClassTable(
-    "small", ("ground", "left", "right", "void"), ((0, 0, 0),) * 4, unlabeled=3, twins=((1, 2),)
-)
+TABLE = ClassTable("small", ("ground", "left", "right", "void"), ((0, 0, 0),) * 4, unlabeled=3, twins=((1, 2),))
 
 
 class Source:
@@ -203,9 +201,7 @@ def test_items_depend_on_seed_index_and_draw_only(store):
     torch.manual_seed(99)
     again[(0, 0)]
     assert torch.equal(first["x"], again[(3, 0)]["x"]) and first["caption"] == again[(3, 0)]["caption"]
-    assert not torch.equal(first["x"], dataset[(3, 1)]["x"]) and not torch.equal(
-        first["x"], other[(3, 0)]["x"]
-    )
+    assert not torch.equal(first["x"], dataset[(3, 1)]["x"]) and not torch.equal(first["x"], other[(3, 0)]["x"])
     assert {dataset[(3, draw)]["caption"] for draw in range(20)} == set(CAPTIONS[3])
 
 

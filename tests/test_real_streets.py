@@ -4,12 +4,12 @@ import shutil
 
 import numpy as np
 import pytest
+from tiny import cpu
 
 import gcdp
 from gcdp.config import load_profile
 from gcdp.runs import open_captions, open_pairs, prepare_captions, prepare_pairs, prepare_run, prepare_text
 from gcdp.training import train
-from tiny import cpu
 
 PER_SPLIT = 10
 SHRINK = {

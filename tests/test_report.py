@@ -6,7 +6,7 @@ import json
 import pytest
 
 from gcdp.errors import DataError
-from gcdp.report import COLUMNS, NOT_RUN, UNMEASURED, collect, markdown, summary_rows, write_csv
+from gcdp.report import COLUMNS, NOT_RUN, UNMEASURED, collect, markdown, summary_metrics, summary_rows, write_csv
 
 RECALL = {"micro": 0.75, "low": 0.7, "high": 0.8, "n": 40}
 
@@ -31,7 +31,8 @@ def folders(tmp_path):
 
 
 def put(folder, kind, content):
-    path = folder / f"{kind}_{content['domain']}-{content['model']}.json"
+    path = folder / kind / f"{content['domain']}-{content['model']}.json"
+    path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(content))
 
 
@@ -79,6 +80,12 @@ def test_tables_in_both_forms(folders, tmp_path):
     assert "0.750 [0.700, 0.800] (n = 40, seed 3)" in markdown(rows)
 
 
+def test_the_same_numbers_by_key(folders):
+    streets = summary_metrics(folders[0])["streets"]
+    assert streets["joint"]["recall_1"] == 0.75 and streets["joint"]["val_layout"] == 1.25
+    assert "recall_1" not in streets["gaussian"] and streets["gaussian"]["val_image"] == 0.4
+
+
 def test_metrics_are_found_by_the_domain_and_model_they_name(folders):
     assert set(collect(folders[0], "training")["streets"]) == {"joint", "gaussian"}
     assert collect(folders[0], "evaluation") == {}
@@ -86,6 +93,7 @@ def test_metrics_are_found_by_the_domain_and_model_they_name(folders):
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"model": "joint"}'])
 def test_a_damaged_file_is_named(tmp_path, text):
-    (tmp_path / "samples_streets-joint.json").write_text(text)
-    with pytest.raises(DataError, match="samples_streets-joint"):
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "samples" / "streets-joint.json").write_text(text)
+    with pytest.raises(DataError, match="streets-joint"):
         collect(tmp_path, "samples")

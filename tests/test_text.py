@@ -34,9 +34,7 @@ def t5_folder(tmp_path_factory):
     """A T5 of a few thousand random weights with a word tokenizer, saved as transformers saves any T5."""
     folder = tmp_path_factory.mktemp("t5")
     words = ["<pad>", "</s>", "<unk>", "road", "sky", "car", "with", "and"]
-    tokenizer = Tokenizer(
-        models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>")
-    )
+    tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}

@@ -75,19 +75,14 @@ def test_no_class_determines_another(world):
     assert not always[[names.index(n) for n in ("sky", "building", "vegetation", "pole", "car")]].any()
     for rare in ("truck", "bus", "motorcycle", "train"):
         # Scenes with a rare class are as varied in the others as the rest are.
-        some = present[present[:, names.index(rare)]][
-            :, [names.index(n) for n in ("person", "fence", "bicycle")]
-        ]
+        some = present[present[:, names.index(rare)]][:, [names.index(n) for n in ("person", "fence", "bicycle")]]
         assert (some.mean(axis=0) > 0).all() and (some.mean(axis=0) < 1).all()
 
 
 def _color_accuracy(images, labels, ids) -> float:
     """Balanced accuracy of naming pixels of the classes `ids` by the nearest mean color."""
     half = len(images) // 2
-    pick = [
-        [images[part][labels[part] == k].astype(float) for k in ids]
-        for part in (slice(half), slice(half, None))
-    ]
+    pick = [[images[part][labels[part] == k].astype(float) for k in ids] for part in (slice(half), slice(half, None))]
     means = np.stack([pixels.mean(axis=0) for pixels in pick[0]])
     hits = []
     for index, pixels in enumerate(pick[1]):
@@ -139,9 +134,7 @@ def test_a_stopped_generation_resumes_to_the_same_bytes(tmp_path):
     first.unlink()
     toy_streets.generate(parts, {"train": 4}, seed=1)
     again = _files(parts)
-    assert {k: p.read_bytes() for k, p in again.items()} == {
-        k: p.read_bytes() for k, p in _files(whole).items()
-    }
+    assert {k: p.read_bytes() for k, p in again.items()} == {k: p.read_bytes() for k, p in _files(whole).items()}
     kept = [key for key in times if "000001" in key]
     assert kept and all(again[key].stat().st_mtime_ns == times[key] for key in kept)
 
@@ -149,9 +142,7 @@ def test_a_stopped_generation_resumes_to_the_same_bytes(tmp_path):
 def test_more_classes_appear_on_request_only():
     found: set[int] = set()
     for seed in range(40):
-        found |= {
-            k for k in np.unique(toy_streets.draw_scene(seed, extra_classes=152)[1]).tolist() if k >= 34
-        }
+        found |= {k for k in np.unique(toy_streets.draw_scene(seed, extra_classes=152)[1]).tolist() if k >= 34}
     assert len(found) > 80 and max(found) < 34 + 152
     assert all(toy_streets.draw_scene(seed)[1].max() < 34 for seed in range(5))
 
@@ -160,9 +151,7 @@ def test_more_classes_appear_on_request_only():
 def test_other_sizes_show_the_same_scene(size):
     image, label = toy_streets.draw_scene(3, size=size)
     assert image.shape == (*size, 3) and label.shape == size
-    reference = np.asarray(
-        Image.fromarray(toy_streets.draw_scene(3)[1]).resize(size[::-1], Image.Resampling.NEAREST)
-    )
+    reference = np.asarray(Image.fromarray(toy_streets.draw_scene(3)[1]).resize(size[::-1], Image.Resampling.NEAREST))
     assert np.mean(label == reference) > 0.93
 
 

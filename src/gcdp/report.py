@@ -20,12 +20,13 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Quantity:
-    """One row: what it is called, what the paper says, and where a metrics file keeps it.
+    """One row: its key and name, what the paper says, and where a metrics file keeps it.
 
     `kind` is "training" or "samples"; paths are dotted keys. `n`, `seed` and `real` name the keys of the count, the
     seed and the value of real pairs; a value beside keys "low" and "high" is shown with that interval.
     """
 
+    key: str
     name: str
     kind: str
     path: str
@@ -38,6 +39,7 @@ class Quantity:
 def _agreement(name: str, measure: str, area: int) -> Quantity:
     at = f"agreement.{area}.{measure}"
     return Quantity(
+        f"{measure}_{area}",
         f"{name}, {area} pixel{'s' if area > 1 else ''} or more",
         "samples",
         f"layout.generated.{at}.micro",
@@ -47,17 +49,28 @@ def _agreement(name: str, measure: str, area: int) -> Quantity:
 
 
 QUANTITIES = (
-    Quantity("parameters of the network", "training", "parameters", "697.4 million (authors' base network)", seed=""),
-    Quantity("training steps", "training", "steps", "300,000", seed=""),
-    Quantity("training pairs seen", "training", "pairs_seen", "2,400,000"),
-    Quantity("image loss, held-out pairs", "training", "full_run.image.val.last", n="validation_pairs"),
-    Quantity("layout loss, held-out pairs", "training", "full_run.layout.val.last", n="validation_pairs"),
+    Quantity(
+        "parameters",
+        "parameters of the network",
+        "training",
+        "parameters",
+        "697.4 million (authors' base network)",
+        seed="",
+    ),
+    Quantity("steps", "training steps", "training", "steps", "300,000", seed=""),
+    Quantity("pairs_seen", "training pairs seen", "training", "pairs_seen", "2,400,000"),
+    Quantity("val_image", "image loss, held-out pairs", "training", "full_run.image.val.last", n="validation_pairs"),
+    Quantity("val_layout", "layout loss, held-out pairs", "training", "full_run.layout.val.last", n="validation_pairs"),
     _agreement("recall of the caption's classes in the layout", "recall", 1),
     _agreement("recall of the caption's classes in the layout", "recall", 8),
     _agreement("precision of the layout's classes", "precision", 1),
     _agreement("precision of the layout's classes", "precision", 8),
-    Quantity("smoothness", "samples", "layout.generated.smoothness", n="n", real="layout.real.smoothness"),
-    Quantity("difference of class areas to real layouts", "samples", "layout.areas.total_variation", n="n"),
+    Quantity(
+        "smoothness", "smoothness", "samples", "layout.generated.smoothness", n="n", real="layout.real.smoothness"
+    ),
+    Quantity(
+        "area_difference", "difference of class areas to real layouts", "samples", "layout.areas.total_variation", n="n"
+    ),
 )
 # What the paper measures with networks that judge images: (name, value in the paper, why it is not measured here).
 TABLE_1 = "(Table 1, Cityscapes)"
@@ -71,12 +84,12 @@ UNMEASURED = (
 
 
 def collect(folder: Path, kind: str) -> dict[str, dict[str, Any]]:
-    """Contents of <kind>_*.json in a metrics folder, by domain and model; empty where there are none.
+    """Contents of <kind>/*.json in a metrics folder, by domain and model; empty where there are none.
 
     Raises DataError for a file that is damaged or does not say its domain and model.
     """
     found: dict[str, dict[str, Any]] = {}
-    for path in sorted(folder.glob(f"{kind}_*.json")):
+    for path in sorted(folder.joinpath(kind).glob("*.json")):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             found.setdefault(content["domain"], {})[content["model"]] = content
@@ -103,6 +116,18 @@ def summary_rows(ours: Path, reference: Path) -> list[dict[str, str]]:
         row = dict.fromkeys(COLUMNS, "")
         rows.append({**row, "quantity": name, "paper": paper, "reference": reason, "this_run": reason})
     return rows
+
+
+def summary_metrics(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """The measured quantities of a metrics folder as plain numbers: {domain: {model: {key: value}}}."""
+    summary: dict[str, dict[str, dict[str, float]]] = {}
+    for quantity in QUANTITIES:
+        for domain, models in collect(folder, quantity.kind).items():
+            for model, metrics in models.items():
+                value = _at(metrics, quantity.path)
+                if value is not None:
+                    summary.setdefault(domain, {}).setdefault(model, {})[quantity.key] = value
+    return summary
 
 
 def _row(domain: str, model: str, quantity: Quantity, here: dict, there: dict) -> dict[str, str]:

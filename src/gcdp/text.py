@@ -206,9 +206,7 @@ class TextCache:
             raise DataError(f"{folder / 'index.json'} is incomplete ({error!r}): {_REBUILD}.") from error
 
     @classmethod
-    def build(
-        cls, encoder: TextEncoder, captions: list[str], folder: str | Path, batch_size: int = 64
-    ) -> TextCache:
+    def build(cls, encoder: TextEncoder, captions: list[str], folder: str | Path, batch_size: int = 64) -> TextCache:
         """Encode the distinct ``captions`` into ``folder``; an equal cache (captions, weights) is kept.
 
         The folder appears only when complete. Raises DataError for no captions or one that is too long.
@@ -284,7 +282,5 @@ def _encode_all(encoder: TextEncoder, captions: list[str], batch_size: int) -> l
         for position, state, valid in zip(positions, states, mask, strict=True):
             rows[position] = state[valid].to(torch.float16).numpy()
             if not np.isfinite(rows[position]).all():
-                raise DataError(
-                    f"states of {captions[position]!r} exceed half precision: use another encoder."
-                )
+                raise DataError(f"states of {captions[position]!r} exceed half precision: use another encoder.")
     return rows

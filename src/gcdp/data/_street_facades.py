@@ -129,9 +129,7 @@ def fence(dice: Dice, cam: Camera, light: Light, x: int, near: int, far: int) ->
     sprite, face = Sprite(13, (near + far) // 2, "structure"), Face(cam, x, near, far)
     gain, height = light.side(-1 if x < 0 else 1), dice.between(120, 230)
     bar = scale(tint(dice, MASONRY if dice.chance(600) else METAL), gain)
-    sprite.poly(
-        face.quad(near, far, 0, height - 12), mix(scale(tint(dice, FOLIAGE), 150), scale(bar, 120), 128)
-    )
+    sprite.poly(face.quad(near, far, 0, height - 12), mix(scale(tint(dice, FOLIAGE), 150), scale(bar, 120), 128))
     step, thick = dice.between(34, 70), dice.between(14, 26)
     a = near
     while a < far:
@@ -153,9 +151,7 @@ def leaves(sprite: Sprite, dice: Dice, box, color, count: int, coarse: int) -> N
         x, y = dice.between(x0, x1), dice.between(y0, y1)
         radius = dice.between(coarse // 2, coarse)
         gain = 296 - 110 * (y - y0) // (y1 - y0) + dice.between(-34, 34)
-        sprite.oval(
-            ((x - radius, y - radius * 3 // 4), (x + radius, y + radius * 3 // 4)), scale(color, gain)
-        )
+        sprite.oval(((x - radius, y - radius * 3 // 4), (x + radius, y + radius * 3 // 4)), scale(color, gain))
 
 
 def hedge(dice: Dice, cam: Camera, light: Light, x: int, near: int, far: int) -> Sprite:
@@ -253,9 +249,7 @@ def bridge(dice: Dice, cam: Camera, z: int) -> Sprite:
         (cam.at(-6000, low, back), cam.at(6000, low, back), cam.at(6000, low, z), cam.at(-6000, low, z)),
         scale(color, 120),
     )
-    sprite.poly(
-        (cam.at(-6000, low, z), cam.at(6000, low, z), cam.at(6000, high, z), cam.at(-6000, high, z)), color
-    )
+    sprite.poly((cam.at(-6000, low, z), cam.at(6000, low, z), cam.at(6000, high, z), cam.at(-6000, high, z)), color)
     for y in (low + 30, high - 40):
         sprite.line((cam.at(-6000, y, z), cam.at(6000, y, z)), scale(color, 210), 2, solid=False)
     return sprite

@@ -7,14 +7,10 @@ from gcdp.data._street_facades import leaves
 from gcdp.data._street_palette import CLOTHES, FOLIAGE, MASONRY, METAL, SIGN, Light, scale, tint
 
 
-def _post(
-    sprite: Sprite, cam: Camera, light: Light, x: int, z: int, top: int, girth: int, color: Color
-) -> None:
+def _post(sprite: Sprite, cam: Camera, light: Light, x: int, z: int, top: int, girth: int, color: Color) -> None:
     half = max(2, cam.span(girth, z) // 2)
     (foot_x, foot), (_, head) = cam.at(x, 0, z), cam.at(x, top, z)
-    sprite.poly(
-        ((foot_x - half, foot), (foot_x + half, foot), (foot_x + half, head), (foot_x - half, head)), color
-    )
+    sprite.poly(((foot_x - half, foot), (foot_x + half, foot), (foot_x + half, head), (foot_x - half, head)), color)
     sprite.poly(
         ((foot_x, foot), (foot_x + half, foot), (foot_x + half, head), (foot_x, head)),
         scale(color, 196),
@@ -50,9 +46,7 @@ def pole(dice: Dice, cam: Camera, light: Light, x: int, z: int, top: int, bond: 
     return sprite
 
 
-def traffic_light(
-    dice: Dice, cam: Camera, light: Light, x: int, y: int, z: int, bond: int | None = None
-) -> Sprite:
+def traffic_light(dice: Dice, cam: Camera, light: Light, x: int, y: int, z: int, bond: int | None = None) -> Sprite:
     """A box with three lamps, one of them on (or its plain back); y is its lower edge."""
     sprite, color = (
         Sprite(19, z - 1, bond=bond),
@@ -104,10 +98,7 @@ def sign(dice: Dice, cam: Camera, light: Light, x: int, y: int, z: int, bond: in
     turned = dice.chance(200) and shape == "triangle"
 
     def outline(size):
-        return [
-            cam.at(x + size * u // 256, y + size * (-v if turned else v) // 256, z)
-            for u, v in outlines[shape]
-        ]
+        return [cam.at(x + size * u // 256, y + size * (-v if turned else v) // 256, z) for u, v in outlines[shape]]
 
     sprite.poly(outline(reach), first)
     if dice.chance(120):
@@ -201,9 +192,7 @@ def rail(dice: Dice, cam: Camera, x: int, near: int, far: int) -> Sprite:
             (cam.at(x, 0, z), cam.at(x, 0, z + 14), cam.at(x, 60, z + 14), cam.at(x, 60, z)),
             scale(color, 180),
         )
-    sprite.poly(
-        (cam.at(x, 42, near), cam.at(x, 42, far), cam.at(x, 78, far), cam.at(x, 78, near)), scale(color, 276)
-    )
+    sprite.poly((cam.at(x, 42, near), cam.at(x, 42, far), cam.at(x, 78, far), cam.at(x, 78, near)), scale(color, 276))
     sprite.line((cam.at(x, 60, near), cam.at(x, 60, far)), scale(color, 200), 1, solid=False)
     return sprite
 

@@ -197,8 +197,6 @@ def hood(dice: Dice, light: Light) -> Sprite:
     sprite, color = Sprite(1, 300, "structure"), scale(tint(dice, VEHICLE), 170)
     top, lean = HEIGHT - dice.between(14, 30), dice.between(-30, 30)
     sprite.oval(((-110 + lean, top), (WIDTH + 110 + lean, HEIGHT + 90)), color)
-    sprite.oval(
-        ((-40 + lean, top + 5), (WIDTH + 40 + lean, HEIGHT + 40)), mix(color, light.sky_low, 70), solid=False
-    )
+    sprite.oval(((-40 + lean, top + 5), (WIDTH + 40 + lean, HEIGHT + 40)), mix(color, light.sky_low, 70), solid=False)
     sprite.oval(((-20 + lean, top + 10), (WIDTH + 20 + lean, HEIGHT + 40)), color, solid=False)
     return sprite

@@ -103,9 +103,7 @@ def _drive(scene: Scene, kind: str, near: int, far: int) -> None:
     if spot is None:
         return
     x, z = spot
-    heading = (
-        dice.pick(("left", "right")) if across else ("toward" if x < -150 and dice.chance(800) else "away")
-    )
+    heading = dice.pick(("left", "right")) if across else ("toward" if x < -150 and dice.chance(800) else "away")
     if kind == "train" and not across:
         scene.ground.append(ground.tracks(dice, scene.cam, x))
     scene.objects.append(vehicle(dice, scene.cam, scene.light, kind, x, z, heading))
@@ -129,9 +127,7 @@ def _beside(scene: Scene, inner: int, outer: int, near: int, far: int, sides=(-1
         side = scene.dice.pick(sides)
         x = scene.street.edge(side) + side * scene.dice.between(inner, outer)
         # Not nearer than where the place enters the picture.
-        first = max(
-            near, scene.cam.focal * abs(x) // max(60, scene.cam.vx - 14 if x < 0 else 498 - scene.cam.vx)
-        )
+        first = max(near, scene.cam.focal * abs(x) // max(60, scene.cam.vx - 14 if x < 0 else 498 - scene.cam.vx))
         return x, scene.dice.between(first, max(far, first + 250))
 
     return choose
@@ -154,9 +150,7 @@ def _two_wheelers(scene: Scene) -> None:
     for kind in ("motorcycle", "bicycle"):
         for index in range(dice.pick((1, 1, 2)) if scene.parked[kind] else 0):
             turn = dice.pick((10, 10, 8, 5)) * dice.pick((-1, 1))
-            spot = scene.spot(
-                _beside(scene, -40, 150, 500, 900 if index == 0 else 1700), 20 + 6 * abs(turn), 60
-            )
+            spot = scene.spot(_beside(scene, -40, 150, 500, 900 if index == 0 else 1700), 20 + 6 * abs(turn), 60)
             if spot:
                 scene.objects.append(painters[kind](dice, cam, light, *spot, turn))
 
@@ -182,9 +176,7 @@ def _furniture(scene: Scene) -> None:
             spot = scene.spot(_beside(scene, 20, 130, near, near + (250 if index == 0 else 1000)), 30, 60)
             if spot and has["pole"] and dice.chance(830):
                 bond = scene.bond()
-                scene.objects.append(
-                    fixtures.pole(dice, cam, light, *spot, low + dice.between(70, 130), bond)
-                )
+                scene.objects.append(fixtures.pole(dice, cam, light, *spot, low + dice.between(70, 130), bond))
                 scene.objects.append(maker(dice, cam, light, spot[0], low, spot[1], bond))
             elif name == "traffic light" or not has["pole"]:
                 x, y = dice.between(-260, 260), dice.between(330, 370)

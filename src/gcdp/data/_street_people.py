@@ -20,16 +20,12 @@ class Board:
         """Box of a disc turned with the plane, at least 5 cm wide to either side."""
         reach = max(5, radius * abs(self.turn) // 10)
         middle = self.x + u * self.turn // 10
-        return self.cam.at(middle - reach, y + radius, self.z), self.cam.at(
-            middle + reach, y - radius, self.z
-        )
+        return self.cam.at(middle - reach, y + radius, self.z), self.cam.at(middle + reach, y - radius, self.z)
 
     def ball(self, u: int, y: int, width: int, height: int):
         """Box of an upright ellipse that does not turn."""
         middle = self.x + u * self.turn // 10
-        return self.cam.at(middle - width, y + height, self.z), self.cam.at(
-            middle + width, y - height, self.z
-        )
+        return self.cam.at(middle - width, y + height, self.z), self.cam.at(middle + width, y - height, self.z)
 
     def span(self, length: int) -> int:
         """Design units of a length here."""
@@ -110,9 +106,7 @@ def person(dice: Dice, cam: Camera, light: Light, x: int, z: int) -> Sprite:
     return sprite
 
 
-def bicycle(
-    dice: Dice, cam: Camera, light: Light, x: int, z: int, turn: int, bond: int | None = None
-) -> Sprite:
+def bicycle(dice: Dice, cam: Camera, light: Light, x: int, z: int, turn: int, bond: int | None = None) -> Sprite:
     """Two thin large wheels and a frame of tubes; the wheels' open discs carry the label too."""
     sprite, board = Sprite(33, z, bond=bond), Board(cam, x, z, turn)
     color = tint(dice, VEHICLE)
@@ -125,9 +119,7 @@ def bicycle(
         else:
             sprite.ring(board.disc(u, 36, 36), (30, 30, 32), thin)
             for a, b in ((0, 32), (30, 0)):
-                sprite.line(
-                    (board.at(u - a, 36 - b), board.at(u + a, 36 + b)), (120, 120, 122), 1, solid=False
-                )
+                sprite.line((board.at(u - a, 36 - b), board.at(u + a, 36 + b)), (120, 120, 122), 1, solid=False)
     for a, b in (
         ((-54, 36), (-20, 78)),
         ((-54, 36), (0, 34)),
@@ -144,9 +136,7 @@ def bicycle(
     return sprite
 
 
-def motorcycle(
-    dice: Dice, cam: Camera, light: Light, x: int, z: int, turn: int, bond: int | None = None
-) -> Sprite:
+def motorcycle(dice: Dice, cam: Camera, light: Light, x: int, z: int, turn: int, bond: int | None = None) -> Sprite:
     """Two thick wheels, engine, tank, seat and fairing: a solid low mass."""
     sprite, board = Sprite(32, z, bond=bond), Board(cam, x, z, turn)
     color = tint(dice, VEHICLE)
@@ -165,9 +155,7 @@ def motorcycle(
         sprite.poly(outline, fill)
         if girth:
             low, high = min(y for _, y in points), max(y for _, y in points)
-            sprite.poly(
-                (at(x - 24, low, z), at(x + 24, low, z), at(x + 22, high, z), at(x - 22, high, z)), fill
-            )
+            sprite.poly((at(x - 24, low, z), at(x + 24, low, z), at(x + 22, high, z), at(x - 22, high, z)), fill)
 
     part(((-40, 22), (36, 22), (46, 62), (-46, 62)), (70, 72, 76))
     part(((-88, 66), (-26, 58), (-16, 84), (-84, 88)), (36, 34, 34))
@@ -210,9 +198,7 @@ def rider(dice: Dice, cam: Camera, x: int, z: int, turn: int, mount: str, bond: 
         ),
         coat,
     )
-    sprite.line(
-        (board.at(lean, 138), board.at(22, 112), board.at(40, 104)), scale(coat, 214), max(2, board.span(12))
-    )
+    sprite.line((board.at(lean, 138), board.at(22, 112), board.at(40, 104)), scale(coat, 214), max(2, board.span(12)))
     sprite.oval(board.ball(lean + 6, 164, 13, 15), skin)
     if heavy or dice.chance(500):
         sprite.oval(board.ball(lean + 5, 168, 16, 15 if heavy else 10), tint(dice, CLOTHES))

@@ -51,9 +51,7 @@ class Scene:
 
     def __init__(self, dice: Dice):
         self.dice, self.light = dice, draw_light(dice)
-        self.cam = Camera(
-            dice.between(186, 326), dice.between(92, 126), dice.between(440, 500), dice.between(125, 165)
-        )
+        self.cam = Camera(dice.between(186, 326), dice.between(92, 126), dice.between(440, 500), dice.between(125, 165))
         self.has = {name: dice.chance(chance) for name, chance in PRESENCE.items()}
         self.ground: list[Sprite] = []
         self.rows: list[Sprite] = []
@@ -77,9 +75,7 @@ class Scene:
         if has["sidewalk"] and not any(walks):
             walks[dice.between(0, 1)] = 260
         verges = [dice.between(220, 560) if has["terrain"] and dice.chance(700) else 30 for _ in range(2)]
-        return Street(
-            left, right, walks[0], walks[1], left - walks[0] - verges[0], right + walks[1] + verges[1]
-        )
+        return Street(left, right, walks[0], walks[1], left - walks[0] - verges[0], right + walks[1] + verges[1])
 
     def bond(self) -> int:
         """A fresh number for sprites that stay or go together."""

@@ -78,9 +78,7 @@ def _shadow(sprite: Sprite, body: Body, light: Light) -> None:
         a, b, far = body.x - body.width // 2, body.x + body.width // 2, z + body.length
     near = max(200, z - 22)
     if light.shadow > 30:
-        sprite.shadow(
-            (at(a, 0, near), at(b, 0, near), at(b + lean, 0, far), at(a + lean, 0, far)), light.shadow
-        )
+        sprite.shadow((at(a, 0, near), at(b, 0, near), at(b + lean, 0, far), at(a + lean, 0, far)), light.shadow)
     sprite.shadow((at(a - 8, 0, near), at(b + 8, 0, near), at(b + 8, 0, far), at(a - 8, 0, far)), 150)
 
 

@@ -35,9 +35,7 @@ class EpochBatches:
         if length < 1:
             raise ConfigError("the dataset is empty: build its store first.")
         if batch_size < 1 or batch_size % world:
-            raise ConfigError(
-                f"batch_size {batch_size} does not divide among {world} processes: use a multiple."
-            )
+            raise ConfigError(f"batch_size {batch_size} does not divide among {world} processes: use a multiple.")
         if not 0 <= rank < world:
             raise ConfigError(f"rank {rank} is outside 0..{world - 1}.")
         if not 0 <= start_step <= num_steps:

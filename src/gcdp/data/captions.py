@@ -35,9 +35,7 @@ def caption_with(class_ids, classes: ClassTable, template: str | None = None) ->
     return template.replace("{classes}", listing)
 
 
-def caption_of(
-    layout: np.ndarray, classes: ClassTable, rng: np.random.Generator, template: str | None = None
-) -> str:
+def caption_of(layout: np.ndarray, classes: ClassTable, rng: np.random.Generator, template: str | None = None) -> str:
     """Caption naming every class present in ``layout`` (H, W), the unlabeled one never, in random order.
 
     ``template`` defaults to the template of the class table.
@@ -96,9 +94,7 @@ def with_mirrors(captions: list[list[str]], classes: ClassTable) -> list[str]:
     return list(dict.fromkeys(flat + [mirror_caption(caption, classes) for caption in flat]))
 
 
-def write_captions(
-    store, path: str | Path, per_pair: int = 1, seed: int = 0, template: str | None = None
-) -> None:
+def write_captions(store, path: str | Path, per_pair: int = 1, seed: int = 0, template: str | None = None) -> None:
     """Write ``{"key", "captions"}`` a line, in store order; the captions of pair i depend on (seed, i) only.
 
     A source's own captions, where the store holds them, are written as they are; otherwise ``per_pair``

@@ -39,9 +39,7 @@ def _center_box(width: int, height: int, size: tuple[int, int]) -> tuple[float, 
     return left, top, min(left + box_width, width), min(top + box_height, height)
 
 
-def resize_pair(
-    image: Image.Image, layout: np.ndarray, size: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
+def resize_pair(image: Image.Image, layout: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Image and layout (h, w) -> uint8 (H, W, 3) and uint8 (H, W) at ``size`` (H, W).
 
     Both are first cropped, centered, to the aspect ratio of ``size``. The image is resized with Pillow's
@@ -65,9 +63,7 @@ def build_store(source, split: str, size: tuple[int, int], folder: str | Path) -
         raise ConfigError(f"size is {size}: give height and width of at least one pixel.")
     folder, keys = Path(folder), source.keys(split)
     if not keys:
-        raise DataError(
-            f"split {split!r} is empty: add pairs, or choose one of {', '.join(source.splits())}."
-        )
+        raise DataError(f"split {split!r} is empty: add pairs, or choose one of {', '.join(source.splits())}.")
     captions = [source.captions(split, key) for key in keys]
     with atomic_folder(folder) as partial:
         images = np.lib.format.open_memmap(partial / "images.npy", "w+", np.uint8, (len(keys), *size, 3))

@@ -83,9 +83,7 @@ def _finish(image, shade, ids, sprites, cam: Camera, light: Light, dice: Dice) -
 def _paint(dice: Dice, size: tuple[int, int], extra_classes: int) -> tuple[np.ndarray, np.ndarray]:
     height, width = size
     if width != 2 * height or height < 16 or height % 2:
-        raise ConfigError(
-            f"size {size} cannot be drawn; choose an even height of at least 16 and twice its width."
-        )
+        raise ConfigError(f"size {size} cannot be drawn; choose an even height of at least 16 and twice its width.")
     if not 0 <= extra_classes <= MAX_EXTRA:
         raise ConfigError(f"extra_classes {extra_classes} is out of range; choose 0 to {MAX_EXTRA}.")
     sprites, cam, light = compose(dice, extra_classes)
@@ -100,9 +98,7 @@ def _paint(dice: Dice, size: tuple[int, int], extra_classes: int) -> tuple[np.nd
     return _finish(colors, shade, ids, sprites, cam, light, dice), labels
 
 
-def draw_scene(
-    seed: int, size: tuple[int, int] = (128, 256), extra_classes: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
+def draw_scene(seed: int, size: tuple[int, int] = (128, 256), extra_classes: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Draw one street.
 
     Args:

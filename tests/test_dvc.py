@@ -1,0 +1,82 @@
+"""The pipeline as a user runs it: `dvc repro` of the smoke profile in a copy of the checkout, twice."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gcdp.config import load_profile
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ("notebooks", "params", "src", "tools", "weights", ".dvc/config", ".dvcignore", "dvc.yaml", "pyproject.toml")
+
+
+def run(folder, *command):
+    """Run a program of this environment in `folder`, with the copied sources in front; returns its output."""
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(folder / "src"),
+        "DVC_NO_ANALYTICS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "JUPYTER_PREFER_ENV_PATH": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert not done.returncode, (done.stdout + done.stderr)[-4000:]
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    """A copy of the sources with the smoke profile chosen and the whole pipeline run once."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in SOURCES:
+        source, target = ROOT / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+        else:
+            shutil.copyfile(source, target)
+    run(folder, "dvc", "config", "--local", "core.no_scm", "true")
+    run(folder, "gcdp.config", "use", "smoke")
+    run(folder, "dvc", "repro")
+    return folder
+
+
+def test_every_stage_leaves_its_figures_metrics_and_executed_notebook(repository):
+    results = repository / "results" / "smoke"
+    for name in ("fig2_datasets", "fig3_process", "fig4_distribution", "fig5_samples"):
+        figure = results / "figures" / f"{name}.png"
+        assert figure.stat().st_size > 10_000 and figure.with_suffix(".pdf").is_file()
+    training = json.loads((results / "metrics" / "training.json").read_text())
+    assert set(training["streets"]) == set(load_profile("smoke").models)
+    sources = {path.stem for path in (repository / "notebooks").glob("*.ipynb")}
+    executed = {path.stem.split("-")[0]: path for path in (results / "notebooks").glob("*.ipynb")}
+    assert set(executed) == sources
+    assert max(path.stat().st_size for path in executed.values()) <= 1_000_000
+
+
+def test_a_second_run_runs_nothing(repository):
+    output = run(repository, "dvc", "repro")
+    assert "Running stage" not in output and "up to date" in output
+
+
+def test_a_stage_run_again_gives_the_same_bytes(repository):
+    executed = repository / "results" / "smoke" / "notebooks" / "fig3_process.ipynb"
+    figure = repository / "results" / "smoke" / "figures" / "fig3_process.png"
+    before = executed.read_bytes(), figure.read_bytes()
+    run(repository, "dvc", "repro", "--force", "--single-item", "fig3_process")
+    assert (executed.read_bytes(), figure.read_bytes()) == before
+
+
+def test_a_change_of_the_sampler_does_not_train_again(repository):
+    sampler = repository / "src" / "gcdp" / "sampling.py"
+    sampler.write_text(sampler.read_text() + "\n# a comment\n")
+    status = run(repository, "dvc", "status")
+    assert "sample@streets-joint" in status and "train@streets-joint" not in status and "data@streets" not in status

@@ -138,7 +138,7 @@ def prepare_run(profile: Profile | str, domain: str, model: str) -> Run:
 
 
 def released_folder(profile: Profile, domain: str, model: str) -> Path | None:
-    """weights/<profile>/<domain>-<model> where this profile uses released weights, else None.
+    """weights/<profile>-<domain>-<model> where this profile uses released weights, else None.
 
     Raises CheckpointError if the profile names released weights that are not there.
     """

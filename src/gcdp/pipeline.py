@@ -70,6 +70,7 @@ class Pipeline:
         eta: float = 1.0,
         threshold: float = 0.95,
         final: str = "mode",
+        order: int = 1,
         progress: bool = False,
         on_step: Callable[[slice, int, np.ndarray | None, np.ndarray | None], None] | None = None,
     ) -> Samples:
@@ -82,7 +83,7 @@ class Pipeline:
             seed: one number for the whole call, or one a caption. Equal caption and seed give an equal pair on the
                 same machine, whatever else is drawn beside it.
             images, layouts: a known half, uint8 (B, H, W, 3) or (B, H, W); the other half is then drawn given it.
-            eta, threshold, final: see `ReverseSettings`.
+            eta, threshold, final, order: see `ReverseSettings`.
             progress: show a progress bar over batches.
             on_step: called as on_step(rows, s, images, layouts) after every jump to time s, for one network batch
                 at a time: `rows` says which captions it holds, the arrays are their noisy pairs, in the form of
@@ -94,7 +95,7 @@ class Pipeline:
         captions = _checked_captions(captions)
         seeds = _seeds(seed, len(captions))
         guidance = Guidance.of(guidance)
-        reverse = ReverseProcess(self.process, ReverseSettings(num_steps, eta, threshold, final))
+        reverse = ReverseProcess(self.process, ReverseSettings(num_steps, eta, threshold, final, order))
         if images is not None and layouts is not None:
             raise ConfigError("images and layouts are both given, so nothing is left to draw: leave one of them out")
         known = self._known_image(images, len(captions)), self._known_layout(layouts, len(captions))
@@ -112,6 +113,7 @@ class Pipeline:
             "eta": eta,
             "threshold": threshold,
             "final": final,
+            "order": order,
             "card": self.card.hash(),
         }
         return Samples(x, y, captions, seeds, settings)

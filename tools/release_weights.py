@@ -11,7 +11,7 @@ from gcdp.config import load_profile, repository_root
 from gcdp.errors import GCDPError
 from gcdp.runs import model_card
 
-MAX_BYTES = 6_000_000
+MAX_BYTES = 6 * 2**20
 
 
 def release(name: str, domain: str, model: str) -> None:

@@ -170,7 +170,7 @@ class Curve:
     def flush(self) -> None:
         """Write curve.csv."""
         with atomic_write(self.path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS, restval="")
+            writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)
 

@@ -71,6 +71,17 @@ def test_defaults_fill_the_gaps(repository):
     assert profile.results_folder("metrics").is_dir()
 
 
+def test_the_fallback_serves_only_where_the_first_place_is_absent(repository):
+    streets = LEAST["domains"]["streets"] | {"fallback": "beside"}
+    profile = load_profile(write(repository, LEAST | {"domains": {"streets": streets}}))
+    first = repository / "data/mine/streets/raw"
+    assert profile.raw_folder("streets") == first  # neither exists: the error names the place to fill
+    (repository / "beside").mkdir()
+    assert profile.raw_folder("streets") == repository / "beside"
+    first.mkdir(parents=True)
+    assert profile.raw_folder("streets") == first
+
+
 SLIPS = {
     "'trian' is unknown; did you mean 'train'": {"trian": {}},
     "'zzz' is unknown; known: name, domains": {"zzz": 1},

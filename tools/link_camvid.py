@@ -52,6 +52,6 @@ if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     try:
-        link(Path(sys.argv[1]), load_profile("camvid").raw_folder("streets"))
+        link(Path(sys.argv[1]), load_profile("camvid").data_folder("streets") / "raw")
     except GCDPError as error:
         sys.exit(f"error: {error}")

@@ -29,6 +29,7 @@ class DataConfig:
     source: str
     size: tuple[int, int]
     root: str = ""  # empty for generated worlds, which are written to data/<profile>/<domain>/raw
+    fallback: str = ""  # where the source is looked for when the first place does not exist
     counts: dict[str, int] = field(default_factory=dict)  # scenes a split, generated worlds only
     splits: dict[str, str] = field(default_factory=dict)  # which split of the source plays train, val and test
     seed: int = 0
@@ -168,9 +169,11 @@ class Profile:
         return repository_root() / "data" / self.name / domain
 
     def raw_folder(self, domain: str) -> Path:
-        """Where the source files of a domain lie."""
-        root = self.domain(domain).root
-        return repository_root() / root if root else self.data_folder(domain) / "raw"
+        """Where the source files of a domain lie: its root, or the fallback where only that exists."""
+        data = self.domain(domain)
+        root = repository_root() / data.root if data.root else self.data_folder(domain) / "raw"
+        fallback = repository_root() / data.fallback
+        return fallback if data.fallback and fallback.is_dir() and not root.exists() else root
 
     def results_folder(self, *parts: str) -> Path:
         """results/<profile>/..., created if needed."""

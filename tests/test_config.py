@@ -176,7 +176,8 @@ def test_the_root_is_the_nearest_repository_above(repository, monkeypatch):
 def test_use_selects_all_of_a_profile(repository):
     write(repository, LEAST | {"models": {"joint": {}, "lone": {"layout": False}}})
     use("mine")
-    assert selected() == {"profile": "mine", "domains": ["streets"], "models": ["joint", "lone"]}
+    both = ["joint", "lone"]
+    assert selected() == {"profile": "mine", "domains": ["streets"], "models": both, "sampled": both, "judged": both}
     before = (repository / "params.yaml").read_text()
     with pytest.raises(ConfigError, match="unknown"):
         use("absent")

@@ -11,6 +11,7 @@ import tiny
 import yaml
 from PIL import Image
 
+import gcdp.models as models
 import gcdp.runs as runs
 from gcdp.checkpoint import load_model, save_model
 from gcdp.config import load_profile
@@ -203,7 +204,7 @@ def test_released_weights_are_installed(repository):
     profile = make_repository(repository, released="tiny")
     folder = release(repository, runs.model_card(profile, "streets", "joint"))
     assert runs.released_folder(profile, "streets", "joint") == folder
-    card = runs.install_released(profile, "streets", "joint")
+    card = models.install_released(profile, "streets", "joint")
     installed = repository / "results/tiny/models/streets-joint"
     assert card == load_model(installed)[2]
     for name in ("model.safetensors", "config.json", "curve.csv"):
@@ -215,25 +216,25 @@ def test_released_weights_that_do_not_fit_name_the_profile_that_retrains(reposit
     card = runs.model_card(profile, "streets", "joint")
     release(repository, replace(card, unet=replace(card.unet, heads=4)))
     with pytest.raises(CheckpointError, match=r"-joint .* unet\.heads 4, .*'tiny-scratch' trains them anew"):
-        runs.install_released(profile, "streets", "joint")
+        models.install_released(profile, "streets", "joint")
     folder = release(repository, card)
     os.truncate(folder / "model.safetensors", 100)
     with pytest.raises(CheckpointError, match=r"checksum: .*'tiny-scratch' trains them anew"):
-        runs.install_released(profile, "streets", "joint")
+        models.install_released(profile, "streets", "joint")
     assert not (repository / "results/tiny/models/streets-joint").exists()
 
 
 def test_released_weights_that_are_not_there(repository):
     profile = make_repository(repository, released="tiny")
     with pytest.raises(CheckpointError, match=r"weights/tiny-streets-joint is missing: .* 'tiny-scratch'"):
-        runs.install_released(profile, "streets", "joint")
+        models.install_released(profile, "streets", "joint")
     release(repository, runs.model_card(profile, "streets", "joint"), curve=False)
     with pytest.raises(CheckpointError, match=r"curve\.csv is missing: fetch the whole repository"):
-        runs.install_released(profile, "streets", "joint")
+        models.install_released(profile, "streets", "joint")
     plain = make_repository(repository)
     assert runs.released_folder(plain, "streets", "joint") is None
     with pytest.raises(ConfigError, match="profile 'tiny' uses no released weights"):
-        runs.install_released(plain, "streets", "joint")
+        models.install_released(plain, "streets", "joint")
 
 
 def test_json_has_one_layout(tmp_path):

@@ -7,7 +7,7 @@ Every profile spells out its sections, because DVC tracks them one by one.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,109 +15,24 @@ import yaml
 
 from gcdp.errors import ConfigError
 from gcdp.joint import DiffusionConfig, GaussianCategoricalDiffusion
-from gcdp.settings import build, require_one_of, require_range
+from gcdp.sections import (
+    SPLITS,
+    DataConfig,
+    EvaluateConfig,
+    ModelConfig,
+    RefereeConfig,
+    SampleConfig,
+    StudyConfig,
+    TextConfig,
+    TrainConfig,
+)
+from gcdp.settings import build, require_range, to_dict
 from gcdp.unet import UNetConfig
 
-SPLITS = ("train", "val", "test")
-PRECISIONS = ("no", "fp16", "bf16")
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Where pairs come from and how they are stored. `size` is (height, width)."""
-
-    source: str
-    size: tuple[int, int]
-    root: str = ""  # empty for generated worlds, which are written to data/<profile>/<domain>/raw
-    fallback: str = ""  # where the source is looked for when the first place does not exist
-    counts: dict[str, int] = field(default_factory=dict)  # scenes a split, generated worlds only
-    splits: dict[str, str] = field(default_factory=dict)  # which split of the source plays train, val and test
-    seed: int = 0
-    captions_per_pair: int = 2
-    rescale: tuple[float, float] = (1.0, 1.2)
-    flip: bool = True
-
-    def __post_init__(self) -> None:
-        require_range(self, "size captions_per_pair rescale", 1)
-        require_range(self, "seed", 0)
-        for name, table in (("counts", self.counts), ("splits", self.splits)):
-            for split in table:
-                require_one_of(f"{name}: split", split, SPLITS)
-
-
-@dataclass(frozen=True)
-class TextConfig:
-    """The frozen encoder; `folder` is a local copy of its files."""
-
-    encoder: str = "all-MiniLM-L6-v2"
-    max_tokens: int = 256
-    folder: str = ""
-
-    def __post_init__(self) -> None:
-        require_range(self, "max_tokens", 1)
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Which halves a model has."""
-
-    image: bool = True
-    layout: bool = True
-
-    def __post_init__(self) -> None:
-        if not (self.image or self.layout):
-            raise ConfigError("image and layout are both false, nothing would be generated: set one")
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """The training recipe. `batch_size` is global over all processes; the defaults are the authors'."""
-
-    steps: int = 300_000
-    batch_size: int = 8
-    learning_rate: float = 1.2e-4
-    betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = 0.0
-    warmup: int = 0
-    decay: bool = False  # cosine decay of the rate to zero over the run
-    clip: float = 0.0  # largest gradient norm; 0 leaves gradients alone
-    ema_decay: float = 0.9999
-    ema_every: int = 10
-    text_drop: float = 0.1
-    diagonal: float = 1.0  # share of examples with t_x = t_y; the rest draw them independently
-    precision: str = "no"  # as accelerate names it: no, fp16, bf16
-    compile: bool = False
-    workers: int = 0
-    seed: int = 0
-    log_every: int = 50
-    validate_every: int = 1000
-    validate_pairs: int = 128
-    checkpoint_every: int = 1000
-
-    def __post_init__(self) -> None:
-        require_range(self, "steps batch_size ema_every log_every validate_every checkpoint_every", 1)
-        require_range(self, "weight_decay warmup clip workers seed validate_pairs", 0)
-        require_range(self, "learning_rate betas ema_decay text_drop diagonal", 0, 1)
-        require_one_of("precision", self.precision, PRECISIONS)
-
-
-@dataclass(frozen=True)
-class SampleConfig:
-    """How pairs are drawn. Guidance 1 is the plain conditional model, 0 ignores the text."""
-
-    num_samples: int = 64
-    num_steps: int = 100
-    guidance_image: float = 3.0
-    guidance_layout: float = 3.0
-    threshold: float = 0.95
-    seed: int = 0
-    split: str = "test"
-
-    def __post_init__(self) -> None:
-        require_range(self, "num_samples num_steps", 1)
-        require_range(self, "guidance_image guidance_layout seed", 0)
-        require_range(self, "threshold", 0, 1)
-        require_one_of("split", self.split, SPLITS)
+__all__ = [
+    "SPLITS", "DataConfig", "EvaluateConfig", "ModelConfig", "Profile", "RefereeConfig", "SampleConfig", "StudyConfig",
+    "TextConfig", "TrainConfig", "load_profile", "repository_root", "selected", "use",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -132,12 +47,18 @@ class Profile:
     unet: UNetConfig = UNetConfig()
     train: TrainConfig = TrainConfig()
     sample: SampleConfig = SampleConfig()
+    referee: RefereeConfig = RefereeConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    study: StudyConfig = StudyConfig()
     released: str = ""  # profile whose weights are released in weights/; empty: train from scratch
     short_run: int = 0  # steps of the demonstration run beside released weights
 
     def __post_init__(self) -> None:
         require_range(self, "short_run", 0)
-        GaussianCategoricalDiffusion.from_config(self.diffusion, num_classes=2)  # refuses unknown names early
+        for name, model in self.models.items():
+            self._check_model(name, model)
+        for name in (*self.sample.models, *self.evaluate.models, *self.study.models, *self.study.ablations):
+            self.model(name)
         factor = self.unet.downsampling
         for name, data in self.domains.items():
             if data.size[0] % factor or data.size[1] % factor:
@@ -145,6 +66,15 @@ class Profile:
                     f"domains.{name}.size {list(data.size)} must be multiples of {factor}: the network halves "
                     f"them {len(self.unet.widths)} times (unet.widths)"
                 )
+
+    def _check_model(self, name: str, model: ModelConfig) -> None:
+        """Refuse unknown settings of a model early."""
+        GaussianCategoricalDiffusion.from_config(self.diffusion_for(name), num_classes=2)
+        self.train_for(name)
+        self._changed(self.unet, name, "unet")
+        for part in model.parts.values():
+            if not self.model(part).trained:
+                raise ConfigError(f"models.{name}.parts: '{part}' is no trained model of its own: name one that is")
 
     def domain(self, name: str) -> DataConfig:
         """Settings of one domain. Raises ConfigError for an unknown name."""
@@ -156,13 +86,27 @@ class Profile:
 
     def unet_for(self, model: str, num_classes: int, text_width: int) -> UNetConfig:
         """The network of one model, with the sizes that data and text decide filled in."""
-        halves = self.model(model)
+        halves, unet = self.model(model), self._changed(self.unet, model, "unet")
         return replace(
-            self.unet,
-            image_channels=self.unet.image_channels if halves.image else 0,
+            unet,
+            image_channels=unet.image_channels if halves.image else 0,
             num_classes=num_classes if halves.layout else 0,
             text_width=text_width,
         )
+
+    def diffusion_for(self, model: str) -> DiffusionConfig:
+        """The process of one model."""
+        return self._changed(self.diffusion, model, "diffusion")
+
+    def train_for(self, model: str) -> TrainConfig:
+        """The recipe of one model."""
+        return self._changed(self.train, model, "train")
+
+    def _changed(self, section: Any, model: str, name: str) -> Any:
+        """A section with what the model of that name does otherwise."""
+        changes = getattr(self.model(model), name)
+        where = f"params/{self.name}.yaml: models.{model}.{name}"
+        return build(type(section), {**to_dict(section), **changes}, where) if changes else section
 
     def data_folder(self, domain: str) -> Path:
         """data/<profile>/<domain>"""
@@ -205,10 +149,19 @@ def selected() -> dict[str, Any]:
 
 
 def use(name: str) -> None:
-    """Select a profile: rewrite `params.yaml` with all domains and models of that profile."""
+    """Select a profile: rewrite `params.yaml` with all domains and models of that profile.
+
+    `models` are trained, `sampled` drawn from for Fig. 5, `judged` by the referee.
+    """
     profile = load_profile(name)
     text = "# Written by `python -m gcdp.config use <profile>`; edit the lists to run fewer domains or models.\n"
-    chosen = {"profile": name, "domains": list(profile.domains), "models": list(profile.models)}
+    drawn = [model for model, config in profile.models.items() if config.kind == "diffusion"]
+    judged, sampled = profile.evaluate.models or profile.models, profile.sample.models or drawn
+    needed = {*judged, *sampled}
+    needed |= {part for model in needed for part in profile.model(model).parts.values()}
+    trained = [model for model, config in profile.models.items() if model in needed and config.trained]
+    chosen = {"profile": name, "domains": profile.domains, "models": trained, "sampled": sampled, "judged": judged}
+    chosen = {key: value if key == "profile" else list(value) for key, value in chosen.items()}
     (repository_root() / "params.yaml").write_text(text + yaml.safe_dump(chosen, sort_keys=False))
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gcdp.checkpoint import ModelCard, load_model
-from gcdp.errors import ConfigError, DataError
+from gcdp.errors import CheckpointError, ConfigError, DataError
 from gcdp.joint import GaussianCategoricalDiffusion
 from gcdp.sampling import Guidance, Noise, ReverseProcess, ReverseSettings, sample_seeds
 from gcdp.text import load_encoder
@@ -124,8 +124,24 @@ class Pipeline:
         captions, seeds = captions + captions[-1:] * padding, seeds + seeds[-1:] * padding
         known = [None if h is None else torch.cat([h, h[-1:].expand(padding, *h.shape[1:])]) for h in known]
         denoise = self._denoiser(self._context(captions), guidance)
-        hook = None if look is None else lambda s, x, y: look(s, *_arrays(x, y, count))
-        return _arrays(*reverse.run(denoise, self.card.size, Noise(seeds, self.device), *known, on_step=hook), count)
+        hook = None if look is None else lambda s, x, y: look(s, *self._arrays(x, y, count))
+        size, channels = self._map_size, self.card.unet.image_channels
+        drawn = reverse.run(denoise, size, Noise(seeds, self.device), *known, on_step=hook, channels=channels)
+        return self._arrays(*drawn, count)
+
+    @property
+    def _map_size(self) -> tuple[int, int]:
+        """Height and width of what the network draws."""
+        return self.card.size
+
+    def _arrays(self, x: Tensor | None, y: Tensor | None, count: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """The first `count` pairs of a network batch as uint8 images (B, H, W, 3) and layouts (B, H, W)."""
+        images = None if x is None else to_uint8(self._pixels(x)[:count])
+        return images, None if y is None else y[:count].byte().cpu().numpy()
+
+    def _pixels(self, x: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [-1, 1] of what the network draws, one network batch at a time."""
+        return x
 
     def _context(self, captions: list[str]) -> TextContext:
         # one caption at a time: encoders round differently in batches of another padded length
@@ -192,6 +208,8 @@ def load_pipeline(path: str | Path, device: str | None = None, text_folder: str 
     Raises CheckpointError for a missing, damaged or incompatible checkpoint, ConfigError for an unknown encoder.
     """
     unet, process, card = load_model(Path(path))
+    if card.unet.image_channels not in (0, 3):
+        raise CheckpointError(f"{path} draws latents, not images: open it with gcdp.baselines.latent.load_latent")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     encoder = load_encoder(card.encoder, max_tokens=card.max_tokens, folder=text_folder)
     return Pipeline(unet.to(device), process, card, encoder.encode)
@@ -216,12 +234,8 @@ def _seeds(seed: int | Sequence[int], count: int) -> list[int]:
     return [int(s) for s in seeds]
 
 
-def _arrays(x: Tensor | None, y: Tensor | None, count: int) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """The first `count` pairs as uint8 images (B, H, W, 3) and layouts (B, H, W)."""
-    return None if x is None else _to_uint8(x[:count]), None if y is None else y[:count].byte().cpu().numpy()
-
-
-def _to_uint8(x: Tensor) -> np.ndarray:
+def to_uint8(x: Tensor) -> np.ndarray:
+    """Images (B, 3, H, W) in [-1, 1] as uint8 (B, H, W, 3)."""
     return x.clamp(-1, 1).add(1).mul(127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gcdp.checkpoint import ModelCard, load_card, load_model
+import numpy as np
+
+from gcdp.checkpoint import ModelCard
 from gcdp.config import SPLITS, Profile, TrainConfig, load_profile, repository_root
 from gcdp.data import open_source
 from gcdp.data.captions import read_captions, with_mirrors, write_captions
+from gcdp.data.classes import ClassTable
 from gcdp.data.pairs import Augmentation, PairDataset, PairStore, build_store
 from gcdp.errors import CheckpointError, ConfigError
 from gcdp.text import TextCache, load_encoder
@@ -73,9 +75,9 @@ def _splits(profile: Profile, domain: str, source) -> dict[str, str]:
     return chosen
 
 
-def open_pairs(profile: Profile, domain: str, split: str) -> PairStore:
-    """The stored pairs of one split."""
-    return PairStore.open(profile.data_folder(domain) / "pairs" / split)
+def open_pairs(profile: Profile, domain: str, split: str, count: int | None = None) -> PairStore:
+    """The stored pairs of one split, or the first `count` of them."""
+    return PairStore.open(profile.data_folder(domain) / "pairs" / split, count)
 
 
 def prepare_captions(profile: Profile, domain: str) -> None:
@@ -108,32 +110,68 @@ def open_text(profile: Profile, domain: str) -> TextCache:
     return TextCache.open(profile.data_folder(domain) / "text")
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """Real pairs and one caption each, in the order of a split; over again, with the next caption, beyond its end."""
+
+    images: np.ndarray
+    layouts: np.ndarray
+    captions: list[str]
+    keys: list[str]
+    classes: ClassTable
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+
+def held_out(profile: Profile, domain: str, split: str, count: int | None = None) -> HeldOut:
+    """The first `count` pairs of a split, all of it by default."""
+    store, texts = open_pairs(profile, domain, split), open_captions(profile, domain, split)
+    rows = [i % len(store) for i in range(count or len(store))]
+    captions = [texts[row][i // len(store) % len(texts[row])] for i, row in enumerate(rows)]
+    keys = [store.keys[row] for row in rows]
+    return HeldOut(store.images[rows], store.layouts[rows], captions, keys, store.classes)
+
+
 def model_card(profile: Profile, domain: str, model: str) -> ModelCard:
     """What a model of this profile must be, from the profile, the stored pairs and the text cache."""
     store, text = open_pairs(profile, domain, "train"), open_text(profile, domain)
     unet = profile.unet_for(model, store.classes.num_classes, text.width)
     facts = {"domain": domain, "model": model, "profile": profile.name, "pairs": len(store)}
     tokens = profile.text.max_tokens
-    return ModelCard(unet, profile.diffusion, store.classes, store.size, text.encoder_name, tokens, facts)
+    process = profile.diffusion_for(model)
+    return ModelCard(unet, process, store.classes, store.size, text.encoder_name, tokens, facts)
 
 
-def prepare_run(profile: Profile | str, domain: str, model: str) -> Run:
-    """Open everything that training of one model needs."""
+def prepare_run(
+    profile: Profile | str, domain: str, model: str, seed: int | None = None, pairs: int | None = None
+) -> Run:
+    """Open everything that training of one model needs.
+
+    `seed` replaces that of the profile and `pairs` takes so many training pairs, for repeated trainings: these keep
+    their folders apart by a suffix.
+    """
     profile = load_profile(profile) if isinstance(profile, str) else profile
-    data, text = profile.domain(domain), open_text(profile, domain)
+    data, text, config = profile.domain(domain), open_text(profile, domain), profile.train_for(model)
+    name = f"{domain}-{model}"
+    if seed is not None or pairs is not None:
+        config = config if seed is None else replace(config, seed=seed)
+        name += f"-{pairs or 'all'}-s{config.seed}"
     augmentation = Augmentation(rescale=data.rescale, crop=True, flip=data.flip)
 
-    def dataset(split: str, augment: Augmentation | None) -> PairDataset:
-        captions = open_captions(profile, domain, split)
-        return PairDataset(open_pairs(profile, domain, split), captions, text, augment, seed=profile.train.seed)
+    def dataset(split: str, augment: Augmentation | None, count: int | None = None) -> PairDataset:
+        captions = open_captions(profile, domain, split)[:count]
+        return PairDataset(open_pairs(profile, domain, split, count), captions, text, augment, seed=config.seed)
 
+    card = model_card(profile, domain, model)
+    training = dataset("train", augmentation, pairs)
     return Run(
-        model_card(profile, domain, model),
-        dataset("train", augmentation),
+        replace(card, training={**card.training, "pairs": len(training)}),
+        training,
         dataset("val", None),
-        profile.train,
-        profile.results_folder("checkpoints", f"{domain}-{model}"),
-        profile.results_folder("models") / f"{domain}-{model}",
+        config,
+        profile.results_folder("checkpoints", name),
+        profile.results_folder("models") / name,
     )
 
 
@@ -152,26 +190,9 @@ def released_folder(profile: Profile, domain: str, model: str) -> Path | None:
     return folder
 
 
-def install_released(profile: Profile, domain: str, model: str) -> ModelCard:
-    """Verify released weights against this profile and copy them to results/<profile>/models/.
-
-    Raises CheckpointError where network, process or classes differ, a checksum fails or a file is missing,
-    ConfigError where the profile uses no released weights.
-    """
-    source = released_folder(profile, domain, model)
-    if source is None:
-        raise ConfigError(f"profile '{profile.name}' uses no released weights: train it, or set 'released'")
-    try:
-        load_model(source, expected=model_card(profile, domain, model))
-    except CheckpointError as error:
-        raise CheckpointError(f"{error}; profile '{profile.released}-scratch' trains them anew") from error
-    target = profile.results_folder("models") / f"{domain}-{model}"
-    target.mkdir(parents=True, exist_ok=True)
-    for name in ("model.safetensors", "config.json", "curve.csv"):
-        if not (source / name).is_file():
-            raise CheckpointError(f"{source / name} is missing: fetch the whole repository")
-        shutil.copyfile(source / name, target / name)
-    return load_card(target)
+def sweep_folder(profile: Profile, domain: str, model: str) -> Path:
+    """Where an evaluation keeps what it draws: results/<profile>/sweeps/<domain>-<model>."""
+    return profile.results_folder("sweeps", f"{domain}-{model}")
 
 
 def write_json(path: Path, content) -> None:

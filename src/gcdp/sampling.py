@@ -161,15 +161,16 @@ class ReverseProcess:
         image: Tensor | None = None,
         layout: Tensor | None = None,
         on_step: Callable[[int, Tensor | None, Tensor | None], None] | None = None,
+        channels: int = 3,
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Pairs x (B, 3, H, W) in [-1, 1] and y (B, H, W); either is None where the process lacks that half.
+        """Pairs x (B, channels, H, W) in [-1, 1] and y (B, H, W); either is None where the process lacks that half.
 
         `image` and `layout` are known halves. `on_step(s, x_s, y_s)` is called after every jump.
         """
         p, count = self.process, len(noise.generators)
         x = y = None
         if p.gaussian:
-            x = noise.normal(3, *size) if image is None else image
+            x = noise.normal(channels, *size) if image is None else image
         if p.categorical:
             classes = torch.full((count, p.categorical.num_classes, *size), 1.0, device=noise.device)
             y = draw_labels(classes, noise.uniform(*size)) if layout is None else layout

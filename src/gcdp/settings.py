@@ -41,6 +41,8 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:  # checked where it is used
+        return value
     if is_dataclass(hint):
         return build(hint, value, where)
     if origin is dict and isinstance(value, dict):

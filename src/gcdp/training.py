@@ -204,6 +204,7 @@ def diffusion_losses(network, process, batch, config, generator, device) -> dict
     x0, y0 = batch["x"].to(device, memory_format=torch.channels_last), batch["y"].to(device)
     both = process.gaussian is not None and process.categorical is not None
     t_x, t_y = draw_times(len(x0), process.T, config.diagonal if both else 1.0, generator)
+    t_y = torch.zeros_like(t_y) if config.times == "image_given_layout" else t_y
     keep = torch.rand(len(x0), generator=generator) >= config.text_drop
     return _losses_at(network, process, batch, x0, y0, t_x, t_y, keep, generator, device)
 
@@ -228,7 +229,8 @@ def validate(network, process, pairs: PairDataset, config: TrainConfig, accelera
         t = torch.tensor([1 + (i * 389) % process.T for i in rows])  # 389 is prime: consecutive times lie far apart
         keep = torch.ones(len(t), dtype=torch.bool)
         generator = step_generator(seed, start, 0)
-        losses = _losses_at(network, process, batch, x0, y0, t, t, keep, generator, accelerator.device)
+        t_y = torch.zeros_like(t) if config.times == "image_given_layout" else t
+        losses = _losses_at(network, process, batch, x0, y0, t, t_y, keep, generator, accelerator.device)
         for name, loss in losses.items():
             totals[name] = totals.get(name, 0.0) + float(loss.sum()) / count
     return totals

@@ -41,7 +41,10 @@ class TrainingState:
         d = min(self.decay, (1 + n) / (10 + n))
         with torch.no_grad():
             for name, p in self.unet.state_dict().items():
-                self.ema[name].lerp_(p, 1 - d)
+                if p.is_floating_point():
+                    self.ema[name].lerp_(p, 1 - d)
+                else:  # a counter
+                    self.ema[name].copy_(p)
 
     @contextmanager
     def ema_weights(self) -> Iterator[None]:

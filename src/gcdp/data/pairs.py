@@ -103,26 +103,33 @@ class PairStore:
     or None, ``split`` and ``size`` (H, W) what they were built as.
     """
 
-    def __init__(self, folder: Path, index: dict):
-        self.folder = folder
+    def __init__(self, folder: Path, index: dict, count: int | None = None):
+        self.folder, self._count = folder, count
         self.split: str = index["split"]
         self.size: tuple[int, int] = tuple(index["size"])
         self.keys: list[str] = index["keys"]
         self.classes = _class_table(index["classes"], folder / "index.json")
         self.captions: list[list[str]] | None = index["captions"]
         self._files: dict[str, dict] = index["files"]
-        self.images = self._map("images.npy", (len(self.keys), *self.size, 3))
-        self.layouts = self._map("layouts.npy", (len(self.keys), *self.size))
+        self.images = self._map("images.npy", (len(self.keys), *self.size, 3))[:count]
+        self.layouts = self._map("layouts.npy", (len(self.keys), *self.size))[:count]
+        self.keys = self.keys[:count]
+        self.captions = self.captions[:count] if self.captions else self.captions
 
     @classmethod
-    def open(cls, folder: str | Path) -> PairStore:
-        """Open a store, checking index, sizes and shapes (contents: :meth:`verify`); raises DataError."""
+    def open(cls, folder: str | Path, count: int | None = None) -> PairStore:
+        """Open a store, checking index, sizes and shapes (contents: :meth:`verify`); raises DataError.
+
+        ``count`` takes the first pairs only, so that smaller subsets lie inside larger ones.
+        """
         folder = Path(folder)
         index = read_json(folder / "index.json", "build the store of this split first")
         if not isinstance(index, dict) or index.get("version") != VERSION:
             raise DataError(f"{folder / 'index.json'} is not of store version {VERSION}: {_REBUILD}.")
         try:
-            return cls(folder, index)
+            if count is not None and not 1 <= count <= len(index["keys"]):
+                raise DataError(f"{folder} holds {len(index['keys'])} pairs, not {count}: ask for 1 to that many.")
+            return cls(folder, index, count)
         except (KeyError, TypeError) as error:
             raise DataError(f"{folder / 'index.json'} is incomplete ({error!r}): {_REBUILD}.") from error
 
@@ -149,7 +156,7 @@ class PairStore:
 
     def __reduce__(self):
         # Worker processes map the files again instead of receiving a copy of the arrays.
-        return type(self).open, (self.folder,)
+        return type(self).open, (self.folder, self._count)
 
 
 class PairDataset(Dataset):

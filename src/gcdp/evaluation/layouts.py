@@ -8,14 +8,14 @@ question. Every score is to be read beside the same score of real layouts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from gcdp.data.captions import classes_in_caption
 from gcdp.data.classes import ClassTable
 from gcdp.errors import DataError
-
-RESAMPLES = 1000  # of the bootstrap
+from gcdp.evaluation.statistics import bootstrap_ratio
 
 
 def class_areas(layouts: np.ndarray, num_classes: int) -> np.ndarray:
@@ -58,15 +58,16 @@ def named_classes(captions: Sequence[str], classes: ClassTable) -> np.ndarray:
     return named
 
 
-def caption_agreement(
-    layouts: np.ndarray, captions: Sequence[str], classes: ClassTable, min_area: int = 1
-) -> dict[str, dict]:
-    """Recall and precision of the captions' classes in layouts (N, H, W), counting a class from `min_area` pixels on.
+class Agreement(NamedTuple):
+    """Classes of N captions and their layouts, bool (N, K) each: named by the caption, held by the layout, both."""
 
-    Recall asks of every class that a caption names whether its layout holds it; precision asks of every labeled
-    class that a layout holds whether its caption names it. Each is returned as {"micro", "low", "high", "macro",
-    "n", "per_class", "n_per_class"}: `micro` counts every (pair, class) once, with a 95 % bootstrap interval over
-    pairs, `macro` is the mean over classes, `n` are the cases behind them. A class without cases scores None.
+    named: np.ndarray
+    held: np.ndarray
+    both: np.ndarray
+
+
+def agreement(layouts: np.ndarray, captions: Sequence[str], classes: ClassTable, min_area: int = 1) -> Agreement:
+    """Which classes captions name and layouts (N, H, W) hold with at least `min_area` pixels; never the unlabeled one.
 
     Raises DataError where captions and layouts differ in number, or `min_area` < 1.
     """
@@ -79,39 +80,44 @@ def caption_agreement(
     held = class_areas(layouts, classes.num_classes) >= min_area
     if classes.unlabeled is not None:
         held[:, classes.unlabeled] = False
-    both = named & held
-    return {"recall": _ratio(both, named, classes), "precision": _ratio(both, held, classes)}
+    return Agreement(named, held, named & held)
 
 
-def _ratio(hits: np.ndarray, cases: np.ndarray, classes: ClassTable) -> dict:
-    """Summary of hits / cases, both bool (N, K)."""
-    n = cases.sum(0)
-    per_class = {name: _share(hits[:, i].sum(), n[i]) for i, name in enumerate(classes.names) if n[i]}
-    low, high = _interval(hits.sum(1), cases.sum(1))
+def caption_agreement(
+    layouts: np.ndarray, captions: Sequence[str], classes: ClassTable, min_area: int = 1
+) -> dict[str, dict]:
+    """Recall and precision of the captions' classes in layouts (N, H, W), counting a class from `min_area` pixels on.
+
+    Recall asks of every class that a caption names whether its layout holds it; precision asks of every labeled
+    class that a layout holds whether its caption names it. Each is a summary as made by `summarize_ratio`.
+
+    Raises DataError where captions and layouts differ in number, or `min_area` < 1.
+    """
+    found = agreement(layouts, captions, classes, min_area)
     return {
-        "micro": _share(hits.sum(), n.sum()),
-        "low": low,
-        "high": high,
+        "recall": summarize_ratio(found.both, found.named, classes),
+        "precision": summarize_ratio(found.both, found.held, classes),
+    }
+
+
+def summarize_ratio(hits: np.ndarray, cases: np.ndarray, classes: ClassTable) -> dict:
+    """Hits among cases, both bool (N, K): {"micro", "low", "high", "macro", "n", "per_class", "n_per_class"}.
+
+    `micro` counts every (pair, class) once, with a 95 % bootstrap interval over pairs, `macro` is the mean over
+    classes, `n` are the cases behind them. A class without cases scores None.
+    """
+    n = cases.sum(0)
+    per_class = {name: float(hits[:, i].sum() / n[i]) for i, name in enumerate(classes.names) if n[i]}
+    micro = bootstrap_ratio(hits.sum(1), cases.sum(1))
+    return {
+        "micro": micro["value"],
+        "low": micro["low"],
+        "high": micro["high"],
         "macro": float(np.mean(list(per_class.values()))) if per_class else None,
         "n": int(n.sum()),
         "per_class": {name: per_class.get(name) for i, name in enumerate(classes.names) if i != classes.unlabeled},
         "n_per_class": {name: int(n[i]) for i, name in enumerate(classes.names) if i != classes.unlabeled},
     }
-
-
-def _share(hits, cases) -> float | None:
-    return float(hits / cases) if cases else None
-
-
-def _interval(hits: np.ndarray, cases: np.ndarray) -> tuple[float | None, float | None]:
-    """95 % percentile bootstrap of sum(hits) / sum(cases) over pairs, (N,) each; the draws are fixed by a seed."""
-    if not cases.sum():
-        return None, None
-    rows = np.random.default_rng(0).integers(len(cases), size=(RESAMPLES, len(cases)))
-    totals = cases[rows].sum(1)
-    ratios = hits[rows].sum(1)[totals > 0] / totals[totals > 0]
-    low, high = np.quantile(ratios, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def compare_areas(layouts: np.ndarray, real: np.ndarray, classes: ClassTable) -> dict:
@@ -132,5 +138,5 @@ def layout_report(
     {"n", "smoothness", "agreement": {"<min_area>": {"recall", "precision"}}}. Call it for generated and for real
     layouts: the real ones are the ceiling.
     """
-    agreement = {str(area): caption_agreement(layouts, captions, classes, area) for area in min_areas}
-    return {"n": len(layouts), "smoothness": smoothness(layouts), "agreement": agreement}
+    scores = {str(area): caption_agreement(layouts, captions, classes, area) for area in min_areas}
+    return {"n": len(layouts), "smoothness": smoothness(layouts), "agreement": scores}

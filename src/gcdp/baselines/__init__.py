@@ -1,0 +1,1 @@
+"""Models and folders that the joint model is held against."""

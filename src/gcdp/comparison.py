@@ -1,0 +1,148 @@
+"""Models side by side: one color each in every figure, trade-off curves, and the rows of Table 1."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+
+# name -> (color, marker); whatever else is judged takes the spare ones in turn
+STYLES = {
+    "joint": ("#0b2a45", "o"),
+    "joint_same_budget": ("#1f5a8c", "o"),
+    "joint_paper_settings": ("#6aa5d8", "o"),
+    "gaussian": ("#c1440e", "s"),
+    "latent": ("#d99a2b", "D"),
+    "two_stage": ("#3f8f4f", "^"),
+    "pixel_classifier": ("#8e5ea2", "v"),
+}
+SPARE = (("#555555", "P"), ("#a0522d", "X"), ("#008b8b", "*"), ("#b03060", "h"))
+NAMES = {
+    "joint": "joint (released)",
+    "joint_same_budget": "joint, budget of the rivals",
+    "joint_paper_settings": "joint, the paper's settings",
+    "gaussian": "image-only",
+    "latent": "latent",
+    "two_stage": "layout, then image",
+    "pixel_classifier": "image-only + pixel classifier",
+}
+# (Park et al. 2023, Table 1): FID, mIoU, FSD on Cityscapes, unconditional
+PAPER_TABLE_1 = (
+    ("GANformer", "24.86", "–", "481.5"),
+    ("DatasetDDPM", "55.38", "33.88", "90.31"),
+    ("Semantic Palette", "52.13", "53.17", "48.29"),
+    ("GCDP", "20.36", "65.80", "42.22"),
+)
+COLUMNS = ("model", "source", "protocol", "steps", "pairs_seen", "n", "guidance", "distance", "mIoU", "FSD", "FSD_of",
+           "recall_1px", "recall_area", "precision", "F1")  # fmt: skip
+
+
+def order(models: Mapping[str, Any]) -> list[str]:
+    """Models in the order of every figure: ours first, rivals, then whatever else."""
+    return [name for name in STYLES if name in models] + sorted(set(models) - set(STYLES))
+
+
+def label(model: str) -> str:
+    """How figures call a model."""
+    return NAMES.get(model, model.replace("_", " "))
+
+
+def style(model: str, models: Mapping[str, Any]) -> dict[str, str]:
+    """{"color", "marker"} of a model among those shown."""
+    if model in STYLES:
+        color, marker = STYLES[model]
+    else:
+        others = [name for name in order(models) if name not in STYLES]
+        color, marker = SPARE[others.index(model) % len(SPARE)]
+    return {"color": color, "marker": marker}
+
+
+def tradeoff(panel: Axes, records: Mapping[str, dict], x: str, y: str) -> None:
+    """Curves of measure `y` over measure `x`, a point for each guidance scale, crosses of 95 % intervals.
+
+    `records`: what `07_evaluate` keeps, by model. The scale chosen on validation captions is drawn larger.
+    """
+    for model in order(records):
+        record, look = records[model], style(model, records)
+        points = record["sweep"]
+        xs, ys = ([point[measure]["value"] for point in points] for measure in (x, y))
+        panel.plot(xs, ys, color=look["color"], linewidth=1.1, zorder=2)
+        for point, px, py in zip(points, xs, ys, strict=True):
+            size = 7 if point["guidance"] == record["best"] else 4
+            errors = {f"{axis}err": _error(point[measure]) for axis, measure in (("x", x), ("y", y))}
+            faint = {"elinewidth": 0.5, "ecolor": look["color"] + "77"}
+            panel.errorbar(
+                px, py, **errors, **faint, fmt=look["marker"], color=look["color"], markersize=size, zorder=3
+            )
+        panel.plot([], [], marker=look["marker"], color=look["color"], markersize=4, label=label(model))
+
+
+def _error(estimate: Mapping[str, float | None]) -> list[list[float]]:
+    """Distances to the ends of an interval, as matplotlib wants them."""
+    value = estimate["value"]
+    ends = [value if estimate[end] is None else estimate[end] for end in ("low", "high")]
+    return [[max(0.0, value - ends[0])], [max(0.0, ends[1] - value)]]
+
+
+def table_rows(records: Mapping[str, dict], known: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Rows of Table 1, keys COLUMNS: real pairs, our models by both protocols, the paper's numbers.
+
+    `records`: what `07_evaluate` keeps, by model; `known`: what `04_evaluators` keeps.
+    """
+    ceiling = known["ceiling"]
+    real = {"model": "real pairs, half against half", "source": "this run", "protocol": "ceiling", **_scores(ceiling)}
+    rows = [{**real, "n": str(known["n"])}]
+    for protocol in ("without text", "with text"):
+        for model in order(records):
+            record = records[model]
+            best = next(point for point in record["sweep"] if point["guidance"] == record["best"])
+            free = record.get("unconditional")
+            point = best if protocol == "with text" else free
+            if point is None:  # images made elsewhere come as one set, with or without text
+                continue
+            facts = {"model": label(model), "source": "this run", "protocol": protocol, "n": str(record["n"])}
+            scale = 0 if protocol == "without text" else record["best"]
+            guidance = "" if scale is None else f"{scale:g}"
+            rows.append({**facts, **_budget(record["training"]), "guidance": guidance, **_scores(point)})
+    for name, distance, miou, fsd in PAPER_TABLE_1:
+        numbers = {"distance": f"FID {distance}", "mIoU": miou, "FSD": fsd}
+        rows.append({"model": name, "source": "paper", "protocol": "without text", **numbers})
+    return [{column: row.get(column, "") for column in COLUMNS} for row in rows]
+
+
+def _budget(training: Mapping[str, Any]) -> dict[str, str]:
+    steps, batch = training.get("steps"), training.get("batch_size")
+    return {"steps": f"{steps:,}" if steps else "", "pairs_seen": f"{steps * batch:,}" if steps and batch else ""}
+
+
+def _scores(point: Mapping[str, Any]) -> dict[str, str]:
+    fields = {"mIoU": "miou", "recall_1px": "semantic_recall", "recall_area": "semantic_recall_area",
+              "precision": "precision", "F1": "f1"}  # fmt: skip
+    texts = {column: _text(point.get(name)) for column, name in fields.items()}
+    return {**texts, "distance": _text(point["frechet"]), "FSD": _text(point["fsd"], 1), "FSD_of": point["fsd_of"]}
+
+
+def _text(estimate: Mapping[str, float | None] | None, digits: int = 3) -> str:
+    if not estimate or estimate["value"] is None:
+        return "–"
+    value, low, high = (estimate[key] for key in ("value", "low", "high"))
+    return f"{value:.{digits}f}" + ("" if low is None else f" [{low:.{digits}f}, {high:.{digits}f}]")
+
+
+def markdown(rows: Sequence[Mapping[str, str]], columns: Sequence[str] = COLUMNS) -> str:
+    """Rows as a Markdown table."""
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    lines += ["| " + " | ".join(row[column] for column in columns) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def write_csv(rows: Sequence[Mapping[str, str]], path: Path) -> None:
+    """Rows as CSV with the header COLUMNS."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

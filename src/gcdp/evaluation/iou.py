@@ -1,0 +1,89 @@
+"""Agreement of layouts with what a referee sees in the images that belong to them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gcdp.data.classes import ClassTable
+from gcdp.errors import DataError
+from gcdp.evaluation.layouts import class_areas
+from gcdp.evaluation.statistics import RESAMPLES, bootstrap_percentiles, resampled_counts, undefined
+
+
+def confusion(layouts: np.ndarray, judged: np.ndarray, num_classes: int) -> np.ndarray:
+    """Pixels by label of the layout (rows) and label of the referee (columns), (N, H, W) each: int64 (K, K).
+
+    Raises DataError for unequal shapes or a label outside 0..K-1.
+    """
+    layouts, judged = _checked(layouts, judged, num_classes)
+    flat = layouts.astype(np.int64) * num_classes + judged
+    return np.bincount(flat.ravel(), minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def alignment_miou(
+    layouts: np.ndarray, judged: np.ndarray, classes: ClassTable, resamples: int = RESAMPLES, seed: int = 0
+) -> dict:
+    """Mean intersection over union of layouts and the referee's labels, (N, H, W) each, for a whole set of images.
+
+    The layouts are the reference. Pixels that they leave unlabeled do not count; a labeled pixel in which the
+    referee sees nothing is a miss of its class. Pixels are pooled over all images before any ratio is taken:
+    IoU = both / (layout + referee - both) for each class. A class that neither side shows is None and left out of
+    the mean, as is usual.
+
+    Returns {"value", "low", "high", "n", "per_class"}, the interval by drawing the n images anew.
+    Raises DataError as `confusion`.
+    """
+    layouts, judged = _checked(layouts, judged, classes.num_classes)
+    if not len(layouts):
+        return {**undefined(), "per_class": {classes.names[k]: None for k in classes.labeled}}
+    both, either = (part[:, list(classes.labeled)].astype(np.float64) for part in _overlaps(layouts, judged, classes))
+    scores = _ious(both.sum(0), either.sum(0))
+    draws = [_mean(_ious(counts @ both, counts @ either)) for counts in resampled_counts(len(both), resamples, seed)]
+    low, high = bootstrap_percentiles(np.concatenate(draws))
+    value = float(_mean(scores[None])[0])
+    return {
+        "value": None if np.isnan(value) else value,
+        "low": low,
+        "high": high,
+        "n": len(layouts),
+        "per_class": {
+            classes.names[k]: None if np.isnan(score) else float(score)
+            for k, score in zip(classes.labeled, scores, strict=True)
+        },
+    }
+
+
+def _overlaps(layouts: np.ndarray, judged: np.ndarray, classes: ClassTable) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels of each class on both sides, and on either, of every image: int64 (N, K) each.
+
+    These two are all that the bootstrap needs of the confusion matrices of single images, K times smaller.
+    """
+    count = classes.num_classes
+    # Label K collects the pixels that do not count; its column is dropped.
+    skipped = np.zeros(layouts.shape, bool) if classes.unlabeled is None else layouts == classes.unlabeled
+    reference, seen = (np.where(skipped, count, part.astype(np.int64)) for part in (layouts, judged))
+    both = np.where(reference == seen, reference, count)
+    areas, others, shared = (class_areas(part, count + 1)[:, :count] for part in (reference, seen, both))
+    return shared, areas + others - shared
+
+
+def _ious(both: np.ndarray, either: np.ndarray) -> np.ndarray:
+    """both / either, NaN for classes on neither side."""
+    return np.divide(both, either, out=np.full_like(both, np.nan), where=either > 0)
+
+
+def _mean(ious: np.ndarray) -> np.ndarray:
+    """Mean over the classes that have a score, float64 (R, K) -> (R,); NaN where none has."""
+    found = ~np.isnan(ious)
+    count = found.sum(1)
+    return np.divide(np.where(found, ious, 0).sum(1), count, out=np.full(len(ious), np.nan), where=count > 0)
+
+
+def _checked(layouts: np.ndarray, judged: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    layouts, judged = np.asarray(layouts), np.asarray(judged)
+    if layouts.ndim != 3 or layouts.shape != judged.shape:
+        raise DataError(f"layouts and the referee's labels must be equal in shape, got {layouts.shape}, {judged.shape}")
+    for part in (layouts, judged):
+        if part.size and not 0 <= int(part.min()) <= int(part.max()) < num_classes:
+            raise DataError(f"labels lie outside 0..{num_classes - 1}: map them to the class table first")
+    return layouts, judged

@@ -1,0 +1,116 @@
+"""Semantic recall: are the classes that a caption names to be found in the image, as a referee sees it?
+
+The paper's measure (Sec. 4.3). A caption names classes; a segmentation network, the referee, labels the generated
+image; a class is found where it covers at least `min_area` pixels. Recall alone rewards clutter: a blurred image in
+which the referee sees a little of everything finds every class. So precision stands beside it, and a minimum area
+at which real scenes rarely raise a false alarm, calibrated by `calibrate_area`.
+
+The paper's formula compares with the generated pair's own layout; we follow its prose, and its sense: the classes of
+the caption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gcdp.data.classes import ClassTable
+from gcdp.errors import DataError
+from gcdp.evaluation.layouts import Agreement, agreement, class_areas, named_classes, summarize_ratio
+from gcdp.evaluation.statistics import Estimate, bootstrap_ratio
+
+__all__ = ["calibrate_area", "recall_cases", "semantic_agreement", "semantic_recall"]
+
+
+def semantic_recall(
+    judged: np.ndarray, captions: Sequence[str], classes: ClassTable, min_area: int = 1
+) -> dict[str, Estimate | dict | float | None]:
+    """Share of the named classes that the referee finds, in `judged` layouts (N, H, W), from `min_area` pixels on.
+
+    Returns {"micro", "macro", "per_class", "n_per_class"}: `micro` is an Estimate over all (image, named class)
+    cases, its interval by drawing images anew; `macro` is the mean over classes; a class that no caption names
+    scores None. Raises DataError where captions and images differ in number, or `min_area` < 1.
+    """
+    return semantic_agreement(judged, captions, classes, min_area)["recall"]
+
+
+def semantic_agreement(
+    judged: np.ndarray, captions: Sequence[str], classes: ClassTable, min_area: int = 1
+) -> dict[str, dict]:
+    """Recall, precision and F1 of the captions' classes in `judged` layouts (N, H, W), from `min_area` pixels on.
+
+    {"recall", "precision"}, each as in `semantic_recall`, and "f1" with `micro` alone: 2 |both| / (|named| + |seen|)
+    over all (image, class) cases, which is the harmonic mean of the two micro scores.
+    """
+    found = agreement(judged, captions, classes, min_area)
+    f1 = bootstrap_ratio(2 * found.both.sum(1), found.named.sum(1) + found.held.sum(1))
+    return {
+        "recall": _scores(found.both, found.named, classes),
+        "precision": _scores(found.both, found.held, classes),
+        "f1": {"micro": f1},
+    }
+
+
+def recall_cases(
+    judged: np.ndarray, captions: Sequence[str], classes: ClassTable, min_area: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Named classes found and named classes of each image, int64 (N,) each: what `statistics.difference` takes."""
+    found: Agreement = agreement(judged, captions, classes, min_area)
+    return found.both.sum(1), found.named.sum(1)
+
+
+def _scores(hits: np.ndarray, cases: np.ndarray, classes: ClassTable) -> dict:
+    summary = summarize_ratio(hits, cases, classes)
+    micro = {"value": summary["micro"], "low": summary["low"], "high": summary["high"], "n": len(cases)}
+    return {"micro": micro, **{key: summary[key] for key in ("macro", "per_class", "n_per_class")}}
+
+
+def calibrate_area(judged: np.ndarray, captions: Sequence[str], classes: ClassTable, rate: float = 0.01) -> dict:
+    """Smallest area at which the referee rarely sees, in real images, a class that their captions do not name.
+
+    Args:
+        judged: what the referee sees in real images, labels (N, H, W).
+        captions: of those images; each must name every class that its image shows.
+        rate: largest share of false alarms, 0..1.
+
+    Returns {"area", "rate", "false_alarms", "false_alarms_1px", "per_class", "n_per_class"}. `area`, in pixels, is
+    the smallest at which the false-alarm rate, averaged over classes, is at most `rate`; `false_alarms` is that
+    average at `area`, and `false_alarms_1px` at a single pixel. `per_class` holds each class's own smallest area and
+    `n_per_class` the images without the class that it was found on; a class that no image lacks scores None.
+
+    Raises DataError for a rate outside 0..1, or where no image lacks any class.
+    """
+    if not 0 <= rate <= 1:
+        raise DataError(f"rate is {rate}: give the largest share of false alarms, between 0 and 1")
+    if len(captions) != len(judged):
+        raise DataError(f"need one caption an image, got {len(captions)} captions for {len(judged)} images")
+    areas, lacking = class_areas(judged, classes.num_classes), ~named_classes(captions, classes)
+    labeled = [k for k in classes.labeled if lacking[:, k].any()]
+    if not labeled:
+        raise DataError(
+            "every caption names every class, so nothing can raise a false alarm: add images that lack some"
+        )
+    rates = {k: _alarm_rates(areas[lacking[:, k], k], int(areas.max())) for k in labeled}
+    average = np.mean(list(rates.values()), 0)
+    area = _smallest(average, rate)
+    own = {classes.names[k]: _smallest(rates[k], rate) for k in labeled}
+    return {
+        "area": area,
+        "rate": float(rate),
+        "false_alarms": float(average[area]),
+        "false_alarms_1px": float(average[1]),
+        "per_class": {classes.names[k]: own.get(classes.names[k]) for k in classes.labeled},
+        "n_per_class": {classes.names[k]: int(lacking[:, k].sum()) for k in classes.labeled},
+    }
+
+
+def _alarm_rates(areas: np.ndarray, largest: int) -> np.ndarray:
+    """Share of `areas` that reach a, for a = 0..largest + 1: the last is 0."""
+    counts = np.bincount(areas, minlength=largest + 2)
+    return counts[::-1].cumsum()[::-1] / len(areas)
+
+
+def _smallest(rates: np.ndarray, rate: float) -> int:
+    """First area of at least one pixel whose rate is within the bound; rates never rise with the area."""
+    return 1 + int(np.argmax(rates[1:] <= rate))

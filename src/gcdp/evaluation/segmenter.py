@@ -1,0 +1,168 @@
+"""The referee of the small worlds: a segmentation network that reads layouts off images.
+
+It is trained apart from every generator, on as many scenes as one cares to draw, and fixed before any of them is
+judged. What it reads in real held-out scenes is the ceiling of all scores.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gcdp.checkpoint import atomic_write, file_hash, fingerprint, load_tensors, save_tensors
+from gcdp.data.classes import ClassTable
+from gcdp.errors import CheckpointError, ConfigError, DataError, GCDPError
+from gcdp.settings import build, require_range, to_dict
+
+FORMAT = 1
+BATCH = 64  # images judged at once
+
+
+class Judgement(NamedTuple):
+    """What a referee sees in N images: labels uint8 (N, H, W), and features float32 (N, D) for Fréchet distances."""
+
+    layouts: np.ndarray
+    features: np.ndarray
+
+
+@dataclass(frozen=True)
+class SegmenterConfig:
+    """Sizes of the network: one entry a level, each level at half the resolution of the one before."""
+
+    widths: tuple[int, ...] = (32, 64, 96, 128)
+    blocks: int = 1
+
+    def __post_init__(self) -> None:
+        require_range(self, "widths blocks", 1)
+        if len(self.widths) < 2:
+            raise ConfigError(f"widths needs at least two levels, got {list(self.widths)}")
+
+
+class _Block(nn.Module):
+    def __init__(self, width_in: int, width: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(width_in, width, 3, padding=1, bias=False)
+        self.norm1, self.norm2 = nn.BatchNorm2d(width), nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.shortcut = nn.Conv2d(width_in, width, 1) if width_in != width else nn.Identity()
+
+    def forward(self, h: Tensor) -> Tensor:
+        out = F.relu(self.norm1(self.conv1(h)))
+        return F.relu(self.norm2(self.conv2(out)) + self.shortcut(h))
+
+
+class SegmentationNet(nn.Module):
+    """Images (B, 3, H, W) in [-1, 1] -> logits (B, K, H, W) and features (B, D), the mean of the deepest map."""
+
+    def __init__(self, config: SegmenterConfig, num_classes: int):
+        super().__init__()
+        self.config, widths = config, config.widths
+        ins = (3, *widths[:-1])
+        self.down = nn.ModuleList(_level(a, b, config.blocks) for a, b in zip(ins, widths, strict=True))
+        shallow = list(zip(widths[1:], widths[:-1], strict=True))
+        self.up = nn.ModuleList(_level(deep + width, width, config.blocks) for deep, width in reversed(shallow))
+        self.head = nn.Conv2d(widths[0], num_classes, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        skips = []
+        for i, level in enumerate(self.down):
+            x = level(F.max_pool2d(x, 2) if i else x)
+            skips.append(x)
+        features = skips.pop().mean((2, 3))
+        for level in self.up:
+            skip = skips.pop()
+            x = level(torch.cat([F.interpolate(x, skip.shape[2:], mode="nearest"), skip], 1))
+        return self.head(x), features
+
+
+def _level(width_in: int, width: int, blocks: int) -> nn.Sequential:
+    return nn.Sequential(_Block(width_in, width), *(_Block(width, width) for _ in range(blocks - 1)))
+
+
+def image_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+    """Images uint8 (N, H, W, 3) -> float32 (N, 3, H, W) in [-1, 1]."""
+    x = torch.from_numpy(np.array(images)).to(device)  # a copy: memory maps are read-only
+    return x.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def image_batches(images: np.ndarray, size: int = BATCH) -> Iterator[np.ndarray]:
+    """Checked batches of images. Raises DataError unless they are uint8 (N, H, W, 3), N >= 1."""
+    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or not len(images):
+        raise DataError(f"a referee judges uint8 images (N, H, W, 3), got {images.dtype} {images.shape}")
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
+
+
+class Segmenter:
+    """A trained segmentation network as a referee. Made by `load_segmenter`, or by training."""
+
+    def __init__(self, network: SegmentationNet, classes: ClassTable, facts: dict[str, Any] | None = None):
+        self.network, self.classes, self.facts = network.eval(), classes, facts or {}
+        self.config = network.config
+        self.name = "segmenter"
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.network.parameters()).device
+
+    @torch.inference_mode()
+    def judge(self, images: np.ndarray) -> Judgement:
+        """Images uint8 (N, H, W, 3) -> the label of every pixel and one feature vector an image."""
+        layouts, features = [], []
+        for batch in image_batches(images):
+            logits, feature = self.network(image_tensor(batch, self.device))
+            layouts.append(logits.argmax(1).byte().cpu().numpy())
+            features.append(feature.float().cpu().numpy())
+        return Judgement(np.concatenate(layouts), np.concatenate(features))
+
+
+def save_segmenter(
+    folder: Path, weights: dict[str, Tensor], config: SegmenterConfig, classes: ClassTable, facts: dict[str, Any]
+) -> None:
+    """Write model.safetensors and config.json into `folder`, each atomically."""
+    save_tensors(folder / "model.safetensors", weights)
+    card = {"format": FORMAT, "segmenter": to_dict(config), "classes": classes.to_dict()}
+    described = {**card, "facts": facts, "hash": fingerprint(card), "sha256": file_hash(folder / "model.safetensors")}
+    with atomic_write(folder / "config.json") as partial:
+        partial.write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+
+
+def load_segmenter(folder: str | Path, device: str | None = None) -> Segmenter:
+    """Load a referee. Raises CheckpointError for a missing, damaged or altered folder."""
+    folder = Path(folder)
+    config, classes, facts, checksum = _read_card(folder / "config.json")
+    path = folder / "model.safetensors"
+    if not path.is_file() or file_hash(path) != checksum:
+        raise CheckpointError(f"{path} is missing or does not match its checksum: fetch it again or retrain")
+    network = SegmentationNet(config, classes.num_classes)
+    weights = {k: v.float() if v.is_floating_point() else v for k, v in load_tensors(path)[0].items()}
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} does not fit the network of this version: retrain it") from error
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return Segmenter(network.to(device).requires_grad_(False), classes, facts)
+
+
+def _read_card(path: Path) -> tuple[SegmenterConfig, ClassTable, dict[str, Any], str]:
+    """Sizes, classes, facts and the weights' checksum; a card edited by hand no longer fits its own hash."""
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        config = build(SegmenterConfig, card["segmenter"], f"{path}: segmenter")
+        classes, facts, checksum = ClassTable.from_dict(card["classes"]), card["facts"], card["sha256"]
+        intact = card["hash"] == fingerprint({key: card[key] for key in ("format", "segmenter", "classes")})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f" ({error})" if isinstance(error, GCDPError) else ""
+        raise CheckpointError(f"{path} is missing or damaged{reason}: train the referee again") from error
+    if not intact or card["format"] != FORMAT:
+        raise CheckpointError(f"{path} was changed or is of another format: fetch it again or train the referee again")
+    return config, classes, facts, checksum

@@ -1,32 +1,62 @@
-"""Release the model of a finished `<profile>-scratch` run: half precision, checked against its profile.
+"""Release what a finished `<profile>-scratch` run trained: half precision, checked against its profile.
 
-Usage: python tools/release_weights.py toy streets joint
+Usage: python tools/release_weights.py toy streets joint        a model
+       python tools/release_weights.py toy streets referee      the referee
+       python tools/release_weights.py toy streets study        the records of the study
 """
 
 import shutil
 import sys
+from pathlib import Path
 
 from gcdp.checkpoint import load_model, save_model, with_training
-from gcdp.config import load_profile, repository_root
+from gcdp.config import Profile, load_profile, repository_root
 from gcdp.errors import GCDPError
-from gcdp.runs import model_card
+from gcdp.evaluation.segmenter import load_segmenter, save_segmenter
+from gcdp.judging import referee_folder
+from gcdp.models import expected_card
+from gcdp.study import Study
 
 MAX_BYTES = 6 * 2**20
 
 
-def release(name: str, domain: str, model: str) -> None:
-    """Copy results/<name>-scratch/models/<domain>-<model> to weights/<name>-<domain>-<model> as float16."""
+def release(name: str, domain: str, what: str) -> None:
+    """Copy what results/<name>-scratch holds to weights/<name>-<domain>-<what>, tensors as float16."""
     profile = load_profile(f"{name}-scratch")
+    target = repository_root() / "weights" / f"{name}-{domain}-{what}"
+    target.mkdir(parents=True, exist_ok=True)
+    if what == "referee":
+        release_referee(referee_folder(profile, domain), target)
+    elif what == "study":
+        source = repository_root() / "results" / profile.name / "study" / domain
+        Study.load(source)  # refuses damaged records
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    else:
+        release_model(profile, domain, what, target)
+    for path in sorted(target.glob("*.safetensors")):
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise SystemExit(f"{path} has {size} bytes: a released file may have {MAX_BYTES} at most")
+        print(f"{path.relative_to(repository_root())}: {size} bytes")
+
+
+def release_model(profile: Profile, domain: str, model: str, target: Path) -> None:
+    """The network in half precision; whatever else lies beside it (an autoencoder, the curve) as it is."""
     source = repository_root() / "results" / profile.name / "models" / f"{domain}-{model}"
-    target = repository_root() / "weights" / f"{name}-{domain}-{model}"
-    unet, _, card = load_model(source, expected=model_card(profile, domain, model))
+    unet, _, card = load_model(source, expected=expected_card(profile, domain, model))
+    for path in source.iterdir():
+        if path.suffix in (".csv", ".safetensors", ".json"):
+            shutil.copyfile(path, target / path.name)
     command = f"make PROFILE={profile.name}"
     save_model(target, unet.state_dict(), with_training(card, command=command), half=True)
+
+
+def release_referee(source: Path, target: Path) -> None:
+    """The segmentation network in half precision, and its curve."""
+    referee = load_segmenter(source, device="cpu")
+    weights = {k: v.half() if v.is_floating_point() else v for k, v in referee.network.state_dict().items()}
+    save_segmenter(target, weights, referee.config, referee.classes, referee.facts)
     shutil.copyfile(source / "curve.csv", target / "curve.csv")
-    size = (target / "model.safetensors").stat().st_size
-    if size > MAX_BYTES:
-        raise SystemExit(f"{target} has {size} bytes: a released model may have {MAX_BYTES} at most")
-    print(f"{target.relative_to(repository_root())}: {size} bytes")
 
 
 if __name__ == "__main__":

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from gcdp.baselines.external import open_external
 from gcdp.checkpoint import atomic_write, file_hash, fingerprint
 from gcdp.config import Profile, repository_root
 from gcdp.data.pairs import Augmentation, PairDataset, PairStore, build_store
 from gcdp.errors import CheckpointError, DataError
 from gcdp.evaluation.referees import load_referee
+from gcdp.evaluation.scores import RealReference, score
 from gcdp.evaluation.segmenter_training import train_segmenter
 from gcdp.pipeline import Samples
-from gcdp.runs import HeldOut, open_pairs
+from gcdp.runs import HeldOut, held_out, open_pairs, released_folder, write_json
 
 REFEREE_SPLIT = "referee"
 
@@ -51,35 +55,36 @@ def _drawn_scenes(profile: Profile, domain: str, count: int) -> PairStore:
 
 
 def referee_folder(profile: Profile, domain: str) -> Path:
-    """Where the referee of a domain lies: released weights, or results/<profile>/referee/<domain>."""
-    if profile.released:
-        return repository_root() / "weights" / f"{profile.released}-{domain}-referee"
+    """Where the referee of a domain lies: results/<profile>/referee/<domain>."""
     return repository_root() / "results" / profile.name / "referee" / domain
 
 
 def make_referee(profile: Profile, domain: str):
-    """The referee of a domain, trained where no released or finished one is found.
+    """The referee of a domain: released, published, found finished, or trained here.
 
-    Raises CheckpointError where released weights are missing, or were trained otherwise than the profile says.
+    Raises CheckpointError where released weights are missing or are of another network than the profile says.
     """
-    settings = profile.referee
-    folder = referee_folder(profile, domain)
-    if settings.name != "segmenter" or profile.released or (folder / "config.json").is_file():
-        return open_referee(profile, domain)
-    state = profile.results_folder("checkpoints", f"{domain}-referee")
-    return train_segmenter(settings.network, referee_pairs(profile, domain), settings.train, state, folder)
+    settings, folder = profile.referee, referee_folder(profile, domain)
+    if settings.name != "segmenter":
+        write_json(folder / "source.json", {"name": settings.name, "folder": settings.folder})
+    elif profile.released:
+        source = released_folder(profile, domain, "referee")
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(source, folder)
+    elif not (folder / "config.json").is_file():
+        state = profile.results_folder("checkpoints", f"{domain}-referee")
+        train_segmenter(settings.network, referee_pairs(profile, domain), settings.train, state, folder)
+    return open_referee(profile, domain)
 
 
 def open_referee(profile: Profile, domain: str):
-    """The referee of a domain as it stands. Raises CheckpointError if it was not trained yet or otherwise."""
-    settings = profile.referee
+    """The referee of a domain as it stands. Raises CheckpointError if it was not made yet, or otherwise."""
+    settings, folder = profile.referee, referee_folder(profile, domain)
     classes = open_pairs(profile, domain, "train").classes
     if settings.name != "segmenter":
         return load_referee(settings.name, settings.folder or None, classes)
-    folder = referee_folder(profile, domain)
     if not folder.is_dir():
-        remedy = "fetch the whole repository" if profile.released else "run the notebook 04_evaluators first"
-        raise CheckpointError(f"{folder} is missing: {remedy}")
+        raise CheckpointError(f"{folder} is missing: run the notebook 04_evaluators first")
     referee = load_referee("segmenter", folder, classes)
     if referee.config != settings.network:
         raise CheckpointError(f"{folder} has another network than params/{profile.name}.yaml asks for: train it again")
@@ -143,3 +148,39 @@ def saturated(recalls: Sequence[float], least: float) -> bool:
     """Whether recall has failed twice running to rise by `least` over the best scale before."""
     best = np.maximum.accumulate(recalls)
     return len(recalls) > 2 and bool(best[-1] - best[-3] < least)
+
+
+def judge_folder(profile: Profile, domain: str, folder: Path, unconditional: bool = False) -> dict[str, Any]:
+    """Judge images made elsewhere like any model, in the form that `07_evaluate` keeps.
+
+    Args:
+        folder: images, captions and perhaps layouts, as `gcdp.baselines.external` describes.
+        unconditional: the images were made without text.
+
+    Raises DataError for a folder that cannot be read, CheckpointError where the referee was not measured yet.
+    """
+    known = read_known(profile, domain)
+    world, referee = held_out(profile, domain, profile.evaluate.split), open_referee(profile, domain)
+    pairs = open_external(folder, world.classes, profile.domain(domain).size, unconditional)
+    real = RealReference(referee.judge(world.images), world.layouts)
+    area = known["minimum_area"]
+    point = score(referee.judge(pairs.images), pairs.layouts, pairs.captions, world.classes, real, area)
+    record = {
+        "domain": domain,
+        "model": Path(folder).resolve().name,
+        "kind": "external",
+        "split": profile.evaluate.split,
+    }
+    record |= {"n": len(pairs), "minimum_area": area, "referee": known["referee"], "training": {}}
+    without = {name: point[name] for name in ("frechet", "kid", "fsd", "fsd_of", "miou", "areas")}
+    if unconditional:
+        return {**record, "best": None, "sweep": [], "unconditional": without}
+    return {**record, "best": None, "sweep": [{"guidance": None, **point}], "unconditional": None}
+
+
+def read_known(profile: Profile, domain: str) -> dict[str, Any]:
+    """What `04_evaluators` found of the referee. Raises CheckpointError where it has not run."""
+    path = profile.results_folder("metrics", "referee") / f"{domain}.json"
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing: run the notebook 04_evaluators first")
+    return json.loads(path.read_text(encoding="utf-8"))

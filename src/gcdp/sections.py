@@ -163,7 +163,7 @@ class EvaluateConfig:
     num_steps: int = 100
     guidances: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
     saturation: float = 0.005
-    area_rate: float = 0.01
+    area_rate: float = 0.05
     split: str = "test"
     seed: int = 0
 

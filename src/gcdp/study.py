@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +21,14 @@ import numpy as np
 import torch
 
 from gcdp.checkpoint import load_tensors, save_tensors
-from gcdp.config import Profile, load_profile, repository_root
+from gcdp.config import Profile, load_profile
 from gcdp.errors import CheckpointError, GCDPError
 from gcdp.evaluation.layouts import agreement
 from gcdp.evaluation.scores import RealReference, score
 from gcdp.evaluation.statistics import difference, seed_interval
-from gcdp.judging import HeldOut, Sweep, held_out, open_referee
+from gcdp.judging import HeldOut, Sweep, held_out, open_referee, read_known
 from gcdp.models import fit, open_model
-from gcdp.runs import open_pairs, prepare_run, write_json
+from gcdp.runs import open_pairs, prepare_run, released_folder, write_json
 from gcdp.settings import to_dict
 
 RECORDS = "records.safetensors"
@@ -202,18 +203,18 @@ def make_study(profile: Profile, domain: str, min_area: int) -> Study:
 
     Raises CheckpointError where the released one is missing or was judged from another area on.
     """
-    if profile.released:
-        folder = repository_root() / "weights" / f"{profile.released}-{domain}-study"
-        study = Study.load(folder)
-        if study.facts["minimum_area"] != min_area:
-            raise CheckpointError(
-                f"{folder} was judged from {study.facts['minimum_area']} pixels on, this run's referee is calibrated "
-                f"to {min_area}: fetch the whole repository, or run profile '{profile.released}-scratch'"
-            )
-        return study
     folder = profile.results_folder("study", domain)
-    run_study(profile, domain, folder, min_area)
-    return Study.load(folder)
+    if profile.released:
+        shutil.copytree(released_folder(profile, domain, "study"), folder, dirs_exist_ok=True)
+    else:
+        run_study(profile, domain, folder, min_area)
+    study = Study.load(folder)
+    if study.facts["minimum_area"] != min_area:
+        raise CheckpointError(
+            f"{folder} was judged from {study.facts['minimum_area']} pixels on, the referee of this run is calibrated "
+            f"to {min_area}: fetch the whole repository, or run profile '{profile.released}-scratch'"
+        )
+    return study
 
 
 def settings_of(profile: Profile, model: str) -> dict[str, Any]:
@@ -232,10 +233,7 @@ def main() -> None:
     given = parser.parse_args()
     try:
         profile = load_profile(given.profile)
-        path = profile.results_folder("metrics", "referee") / f"{given.domain}.json"
-        if not path.is_file():
-            raise CheckpointError(f"{path} is missing: run the notebook 04_evaluators first, it calibrates the area")
-        run_study(profile, given.domain, given.output, json.loads(path.read_text())["minimum_area"])
+        run_study(profile, given.domain, given.output, read_known(profile, given.domain)["minimum_area"])
     except GCDPError as error:
         raise SystemExit(f"error: {error}") from error
 

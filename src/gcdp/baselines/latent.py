@@ -40,6 +40,8 @@ from gcdp.text import load_encoder
 from gcdp.training import OPERATIONAL, TrainingResult, learning_rate, step_generator, train
 from gcdp.training_state import Curve, TrainingState
 
+FIRST_LOG_VARIANCE = -6.0  # of the latents before training
+
 
 @dataclass(frozen=True)
 class LatentConfig:
@@ -230,6 +232,8 @@ def train_autoencoder(
         architecture = config.architecture()
         torch.manual_seed(recipe.seed)
         network = diffusers_class()(**architecture).to(memory_format=torch.channels_last)
+        with torch.no_grad():  # a posterior as wide as its prior would drown what the encoder has yet to learn
+            network.quant_conv.bias[config.channels :] = FIRST_LOG_VARIANCE
         weights = _fit(network, config, pairs, recipe, state_folder, accelerator)
         network.load_state_dict(half_rounded(weights))
         facts = {"images": len(pairs), "steps": config.steps, "config": to_dict(config)}

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from gcdp.checkpoint import atomic_write, file_hash, fingerprint, load_tensors, save_tensors
 from gcdp.conditioning import TextContext
@@ -129,8 +130,8 @@ class FeatureReader:
 class PixelClassifier:
     """An ensemble with the network that it reads. Made by `fit_pixel_classifier` or `load_pixel_classifier`.
 
-    `facts` say how it was fitted: pairs, pixels, features, seconds and, where held-out pairs were given,
-    "held_out": {"pixel_accuracy", "miou"}, the latter as `alignment_miou` gives it.
+    `facts`: pairs, pixels, features, seconds and, of held-out pairs, "held_out": {"pixel_accuracy", "miou"}, the
+    latter as `alignment_miou` gives it.
     """
 
     def __init__(self, pipeline: Pipeline, ensemble: PixelEnsemble, config: PixelClassifierConfig, facts: dict):
@@ -196,6 +197,7 @@ def fit_pixel_classifier(
     captions: Sequence[str] | None = None,
     config: PixelClassifierConfig | None = None,
     validation: tuple[np.ndarray, np.ndarray, Sequence[str] | None] | None = None,
+    progress: bool = False,
 ) -> PixelClassifier:
     """Learn labels uint8 (N, H, W) of images uint8 (N, H, W, 3) from the network's features, by cross-entropy.
 
@@ -207,10 +209,9 @@ def fit_pixel_classifier(
     """
     config, started = config or PixelClassifierConfig(), time.perf_counter()
     reader, classes = FeatureReader(pipeline, config), pipeline.classes
-    _check_pairs(pipeline, images, layouts, captions)
-    if validation:
-        _check_pairs(pipeline, *validation)
-    features, labels = _pixels(reader, images, layouts, captions, config)
+    for pairs in [(images, layouts, captions), *([validation] if validation else [])]:
+        _check_pairs(pipeline, *pairs)
+    features, labels = _pixels(reader, images, layouts, captions, config, progress)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         ensemble = PixelEnsemble(features.shape[1], classes.num_classes, config).to(pipeline.device)
@@ -238,14 +239,15 @@ def _check_count(images: np.ndarray, captions: Sequence | None) -> None:
         raise DataError(f"{len(captions)} captions for {len(images)} images: give one for each, or none at all")
 
 
-def _pixels(reader, images, layouts, captions, config) -> tuple[Tensor, Tensor]:
+def _pixels(reader, images, layouts, captions, config, progress) -> tuple[Tensor, Tensor]:
     """Features (P, D) and labels (P,) of random pixels of random pairs."""
     rng = np.random.default_rng(config.seed)
     rows = np.sort(rng.permutation(len(images))[: config.pairs])
     dropped = rng.random(len(rows)) < config.text_drop
     texts = [None if captions is None or drop else captions[row] for row, drop in zip(rows, dropped, strict=True)]
     features, labels = [], []
-    for row, found in zip(rows, reader.read(images[rows], texts), strict=True):
+    described = tqdm(reader.read(images[rows], texts), "features", len(rows), disable=not progress, mininterval=5)
+    for row, found in zip(rows, described, strict=True):
         places = rng.permutation(layouts[row].size)[: config.pixels]
         features.append(found.flatten(1)[:, torch.from_numpy(places).to(found.device)].T)
         labels.append(torch.from_numpy(layouts[row].reshape(-1)[places].astype(np.int64)))
@@ -272,7 +274,7 @@ def _fit_member(member, features: Tensor, labels: Tensor, config, number: int) -
 
 def _agreement(judged: np.ndarray, layouts: np.ndarray, classes: ClassTable) -> dict[str, Any]:
     """Pixel accuracy and mIoU of labels against real ones, both (N, H, W), outside the unlabeled class."""
-    kept = layouts != (-1 if classes.unlabeled is None else classes.unlabeled)
+    kept = np.isin(layouts, classes.labeled)
     accuracy = float((judged == layouts)[kept].mean()) if kept.any() else None
     return {"pixel_accuracy": accuracy, "miou": alignment_miou(layouts, judged, classes)}
 
@@ -292,11 +294,7 @@ class PixelClassifierPipeline:
         seed: int | Sequence[int] = 0,
         **settings: Any,
     ) -> Samples:
-        """Draw images as `Pipeline.sample` does, then label them; arguments and errors as there.
-
-        With guidance 0 the images ignore their captions, and so do the labels.
-        """
-        guidance = Guidance.of(guidance)
+        """Images of `Pipeline.sample`, labeled (as without text at guidance 0); arguments and errors as there."""
         drawn = self.pipeline.sample(captions, num_steps, guidance, seed, **settings)
-        layouts = self.classifier.label(drawn.images, drawn.captions if guidance.image else None)
+        layouts = self.classifier.label(drawn.images, drawn.captions if Guidance.of(guidance).image else None)
         return Samples(drawn.images, layouts, drawn.captions, drawn.seeds, {**drawn.settings, "labels": "pixels"})

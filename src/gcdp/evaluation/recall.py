@@ -66,7 +66,7 @@ def _scores(hits: np.ndarray, cases: np.ndarray, classes: ClassTable) -> dict:
     return {"micro": micro, **{key: summary[key] for key in ("macro", "per_class", "n_per_class")}}
 
 
-def calibrate_area(judged: np.ndarray, captions: Sequence[str], classes: ClassTable, rate: float = 0.01) -> dict:
+def calibrate_area(judged: np.ndarray, captions: Sequence[str], classes: ClassTable, rate: float = 0.05) -> dict:
     """Smallest area at which the referee rarely sees, in real images, a class that their captions do not name.
 
     Args:
@@ -75,8 +75,9 @@ def calibrate_area(judged: np.ndarray, captions: Sequence[str], classes: ClassTa
         rate: largest share of false alarms, 0..1.
 
     Returns {"area", "rate", "false_alarms", "false_alarms_1px", "per_class", "n_per_class"}. `area`, in pixels, is
-    the smallest at which the false-alarm rate, averaged over classes, is at most `rate`; `false_alarms` is that
-    average at `area`, and `false_alarms_1px` at a single pixel. `per_class` holds each class's own smallest area and
+    the smallest at which at most `rate` of all cases, an image and a class that it lacks, raise a false alarm;
+    `false_alarms` is their share at `area`, and `false_alarms_1px` at a single pixel. Every case counts once: a mean
+    over classes would hang on those that hardly any image lacks, such as the road. `per_class` holds each class's own smallest area and
     `n_per_class` the images without the class that it was found on; a class that no image lacks scores None.
 
     Raises DataError for a rate outside 0..1, or where no image lacks any class.
@@ -92,7 +93,8 @@ def calibrate_area(judged: np.ndarray, captions: Sequence[str], classes: ClassTa
             "every caption names every class, so nothing can raise a false alarm: add images that lack some"
         )
     rates = {k: _alarm_rates(areas[lacking[:, k], k], int(areas.max())) for k in labeled}
-    average = np.mean(list(rates.values()), 0)
+    cases = [int(lacking[:, k].sum()) for k in labeled]
+    average = np.average(list(rates.values()), 0, weights=cases)
     area = _smallest(average, rate)
     own = {classes.names[k]: _smallest(rates[k], rate) for k in labeled}
     return {

@@ -98,9 +98,7 @@ def table_rows(records: Mapping[str, dict], known: Mapping[str, Any]) -> list[di
     for protocol in ("without text", "with text"):
         for model in order(records):
             record = records[model]
-            best = next(point for point in record["sweep"] if point["guidance"] == record["best"])
-            free = record.get("unconditional")
-            point = best if protocol == "with text" else free
+            point = record["chosen"] if protocol == "with text" else record["unconditional"]
             if point is None:  # images made elsewhere come as one set, with or without text
                 continue
             facts = {"model": label(model), "source": "this run", "protocol": protocol, "n": str(record["n"])}

@@ -24,6 +24,7 @@ from gcdp.pipeline import Samples
 from gcdp.runs import HeldOut, held_out, open_pairs, released_folder, write_json
 
 REFEREE_SPLIT = "referee"
+MEASURES = ("semantic_recall", "semantic_recall_area", "precision", "precision_1px", "f1", "frechet", "miou", "fsd")
 
 
 def referee_pairs(profile: Profile, domain: str) -> PairDataset:
@@ -173,9 +174,16 @@ def judge_folder(profile: Profile, domain: str, folder: Path, unconditional: boo
     }
     record |= {"n": len(pairs), "minimum_area": area, "referee": known["referee"], "training": {}}
     without = {name: point[name] for name in ("frechet", "kid", "fsd", "fsd_of", "miou", "areas")}
+    record |= {"best": None, "ceiling": ceiling_of(known)}
     if unconditional:
-        return {**record, "best": None, "sweep": [], "unconditional": without}
-    return {**record, "best": None, "sweep": [{"guidance": None, **point}], "unconditional": None}
+        return {**record, "sweep": [], "chosen": None, "unconditional": without}
+    point = {"guidance": None, **point}
+    return {**record, "sweep": [point], "chosen": point, "unconditional": None}
+
+
+def ceiling_of(known: dict[str, Any]) -> dict[str, Any]:
+    """The scores of real pairs that stand beside those of a model."""
+    return {name: known["ceiling"][name] for name in MEASURES}
 
 
 def read_known(profile: Profile, domain: str) -> dict[str, Any]:

@@ -22,8 +22,8 @@ COLUMNS = (
 class Quantity:
     """One row: its key and name, what the paper says, and where a metrics file keeps it.
 
-    `kind` is "training" or "samples"; paths are dotted keys. `n`, `seed` and `real` name the keys of the count, the
-    seed and the value of real pairs; a value beside keys "low" and "high" is shown with that interval.
+    `kind` is "training", "samples" or "evaluation"; paths are dotted keys. `n`, `seed` and `real` name the keys of
+    the count, the seed and the value of real pairs; a value beside keys "low" and "high" is shown with that interval.
     """
 
     key: str
@@ -48,6 +48,13 @@ def _agreement(name: str, measure: str, area: int) -> Quantity:
     )
 
 
+def _judged(key: str, name: str, measure: str, paper: str = "–") -> Quantity:
+    """A score by the referee, at the guidance that validation captions chose."""
+    at = f"chosen.{measure}"
+    return Quantity(key, name, "evaluation", f"{at}.value", paper, n=f"{at}.n", real=f"ceiling.{measure}.value")
+
+
+TABLE_1 = "(Table 1, Cityscapes)"
 QUANTITIES = (
     Quantity(
         "parameters",
@@ -71,14 +78,18 @@ QUANTITIES = (
     Quantity(
         "area_difference", "difference of class areas to real layouts", "samples", "layout.areas.total_variation", n="n"
     ),
+    Quantity("guidance", "guidance, chosen on validation captions", "evaluation", "best"),
+    _judged("semantic_recall", "Semantic Recall of the image, 1 pixel or more", "semantic_recall", "curves (Fig. 6)"),
+    _judged("semantic_recall_area", "Semantic Recall of the image, calibrated area", "semantic_recall_area"),
+    _judged("image_precision", "precision of the image, calibrated area", "precision"),
+    _judged("f1", "F1 of the image, calibrated area", "f1"),
+    _judged("frechet", "Fréchet distance, referee features", "frechet"),
+    _judged("miou", "mIoU, alignment of image and layout", "miou", f"65.80 {TABLE_1}"),
+    _judged("fsd", "FSD", "fsd", f"42.22 {TABLE_1}"),
 )
 # What the paper measures with networks that judge images: (name, value in the paper, why it is not measured here).
-TABLE_1 = "(Table 1, Cityscapes)"
 UNMEASURED = (
-    ("FID, lower is better", f"20.36 {TABLE_1}", "not measured: needs the standard Inception network"),
-    ("mIoU, alignment of image and layout", f"65.80 {TABLE_1}", "not measured: needs a segmentation network"),
-    ("FSD, lower is better", f"42.22 {TABLE_1}", "not measured: needs a segmentation network"),
-    ("Semantic Recall of the image", "curves (Fig. 6)", "not measured: needs a segmentation network"),
+    ("FID, lower is better", f"20.36 {TABLE_1}", "not measured: needs the standard Inception network (extra `fid`)"),
     ("text-image score", "curves (Fig. 7)", "not measured: needs a text-image network"),
 )
 

@@ -77,8 +77,9 @@ def calibrate_area(judged: np.ndarray, captions: Sequence[str], classes: ClassTa
     Returns {"area", "rate", "false_alarms", "false_alarms_1px", "per_class", "n_per_class"}. `area`, in pixels, is
     the smallest at which at most `rate` of all cases, an image and a class that it lacks, raise a false alarm;
     `false_alarms` is their share at `area`, and `false_alarms_1px` at a single pixel. Every case counts once: a mean
-    over classes would hang on those that hardly any image lacks, such as the road. `per_class` holds each class's own smallest area and
-    `n_per_class` the images without the class that it was found on; a class that no image lacks scores None.
+    over classes would hang on those that hardly any image lacks, such as the road. `per_class` holds each class's
+    own smallest area and `n_per_class` the images without the class that it was found on; a class that no image
+    lacks scores None.
 
     Raises DataError for a rate outside 0..1, or where no image lacks any class.
     """

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
+import places
 import pytest
+import tiny
 import torch
 
 # One thread: tiny tensors gain nothing from more, and results do not depend on the machine's core count.
@@ -20,3 +23,39 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no real data: set GCDP_REAL_DATA to a folder with camvid/ and faces/")
     return folder
+
+
+def stub_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace the language model by fixed random vectors, wherever text is encoded."""
+    for module in ("runs", "pipeline", "baselines.latent"):
+        monkeypatch.setattr(f"gcdp.{module}.load_encoder", lambda *args, **settings: tiny.StubEncoder())
+
+
+@pytest.fixture
+def stub_encoder(monkeypatch):
+    stub_text(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory) -> Path:
+    """A repository whose pairs, captions and text are there."""
+    root = tmp_path_factory.mktemp("repository")
+    with pytest.MonkeyPatch.context() as patch:
+        stub_text(patch)
+        places.prepare(root)
+    return root
+
+
+@pytest.fixture
+def repository(prepared, stub_encoder, tmp_path, monkeypatch) -> Path:
+    """A copy of the prepared repository, as working folder."""
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def empty(stub_encoder, tmp_path, monkeypatch) -> Path:
+    """An empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -54,12 +54,31 @@ def test_every_stage_leaves_its_figures_metrics_and_executed_notebook(repository
     for name in ("fig2_datasets", "fig3_process", "fig4_distribution", "fig5_samples"):
         figure = results / "figures" / f"{name}.png"
         assert figure.stat().st_size > 10_000 and figure.with_suffix(".pdf").is_file()
+    models = load_profile("smoke").models
     training = json.loads((results / "metrics" / "training.json").read_text())
-    assert set(training["streets"]) == set(load_profile("smoke").models)
+    assert set(training["streets"]) == {name for name, model in models.items() if model.trained}
+    for name in ("fig6_recall_tradeoff", "fig6_correspondence", "fig6_classes", "claim", "referee"):
+        assert (results / "figures" / f"{name}_streets.png").stat().st_size > 10_000
     sources = {path.stem for path in (repository / "notebooks").glob("*.ipynb")}
     executed = {path.stem.split("-")[0]: path for path in (results / "notebooks").glob("*.ipynb")}
     assert set(executed) == sources
     assert max(path.stat().st_size for path in executed.values()) <= 1_000_000
+
+
+def test_every_judged_model_has_its_scores_and_its_rows(repository):
+    results, judged = repository / "results" / "smoke", load_profile("smoke").evaluate.models
+    streets = json.loads((results / "metrics" / "streets.json").read_text())
+    assert {"ceiling", "claim", *judged} <= set(streets)
+    for model in judged:
+        row = streets[model]
+        for measure in ("semantic_recall", "semantic_recall_area", "precision", "frechet", "fsd"):
+            assert row[measure]["low"] <= row[measure]["value"] <= row[measure]["high"] and row[measure]["n"] == 8
+        assert (row["miou"]["value"] is None) == (model in ("gaussian", "latent")) and row["guidance"] >= 1
+    claim = streets["claim"]
+    assert len(claim["seeds"]) == 2 and claim["pairs"] == [24, 48]
+    assert all(set(claim[name]) == {"value", "low", "high"} for name in ("recall", "recall_area", "f1", "frechet"))
+    table = (results / "tables" / "table1_streets.md").read_text()
+    assert table.count("without text") == len(judged) + 4 and table.count("with text |") == len(judged)
 
 
 def test_a_second_run_runs_nothing(repository):

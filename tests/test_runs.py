@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tiny
-import yaml
 from PIL import Image
+from places import make_repository, with_domain
 
 import gcdp.models as models
 import gcdp.runs as runs
@@ -18,66 +18,6 @@ from gcdp.config import load_profile
 from gcdp.data.pairs import PairStore
 from gcdp.errors import CheckpointError, ConfigError, DataError
 from gcdp.unet import UNet
-
-PROFILE = {
-    "domains": {
-        "streets": {"source": "toy_streets", "size": [8, 16], "counts": {"train": 4, "val": 2, "test": 2}}
-    },
-    "unet": {
-        "layout_embedding": 4, "stem_width": 8, "stem_kernels": [3], "widths": [8, 16], "blocks": [1, 1],
-        "self_attention": [False, True], "cross_attention": [False, True], "heads": 2, "head_width": 8,
-        "time_width": 16, "context_width": 16, "context_latents": 3, "resampler_depth": 1,
-    },
-    "models": {"joint": {}, "gaussian": {"layout": False}},
-    "train": {"steps": 3, "batch_size": 2, "seed": 5},
-}  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def stub_encoder(monkeypatch):
-    monkeypatch.setattr(runs, "load_encoder", lambda name, max_tokens, folder: tiny.StubEncoder())
-
-
-def make_repository(root, **changes):
-    (root / "params").mkdir(exist_ok=True)
-    (root / "dvc.yaml").touch()
-    (root / "params" / "tiny.yaml").write_text(yaml.safe_dump(PROFILE | changes))
-    return load_profile("tiny")
-
-
-def with_domain(**changes):
-    return {"domains": {"streets": PROFILE["domains"]["streets"] | changes}}
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    """A repository whose pairs, captions and text are there."""
-    root, before = tmp_path_factory.mktemp("repository"), os.getcwd()
-    os.chdir(root)
-    try:
-        profile = make_repository(root)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(runs, "load_encoder", lambda name, max_tokens, folder: tiny.StubEncoder())
-            runs.prepare_pairs(profile, "streets")
-            runs.prepare_captions(profile, "streets")
-            runs.prepare_text(profile, "streets")
-    finally:
-        os.chdir(before)
-    return root
-
-
-@pytest.fixture
-def repository(prepared, tmp_path, monkeypatch):
-    """A copy of the prepared repository, as working folder."""
-    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def empty(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_pairs_captions_and_text(repository):

@@ -67,7 +67,7 @@ def tradeoff(panel: Axes, records: Mapping[str, dict], x: str, y: str) -> None:
     """
     for model in order(records):
         record, look = records[model], style(model, records)
-        points = record["sweep"]
+        points = [p for p in record["sweep"] if None not in (p[x]["value"], p[y]["value"])]  # undefined: nothing seen
         xs, ys = ([point[measure]["value"] for point in points] for measure in (x, y))
         panel.plot(xs, ys, color=look["color"], linewidth=1.1, zorder=2)
         for point, px, py in zip(points, xs, ys, strict=True):

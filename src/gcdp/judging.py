@@ -129,12 +129,13 @@ class Sweep:
             if facts["identity"] != self.identity:
                 return None
             arrays = [np.load(folder / f"{n}.npy") if facts[n] else None for n in ("images", "layouts")]
-        except (OSError, ValueError, KeyError):
+        except (OSError, EOFError, ValueError, KeyError, TypeError):  # EOFError: an empty array file
             return None
         return Samples(*arrays, self.world.captions, facts["seeds"], facts["settings"])
 
     def _write(self, folder: Path, pairs: Samples) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / "samples.json").unlink(missing_ok=True)  # or the former drawing's facts would vouch for new arrays
         arrays = {"images": pairs.images, "layouts": pairs.layouts}
         for name, array in arrays.items():
             if array is not None:

@@ -89,9 +89,10 @@ def install_released(profile: Profile, domain: str, model: str) -> ModelCard:
 
 
 def weight_files(profile: Profile, domain: str, model: str) -> list[Path]:
-    """Every file of weights that decides what a model draws."""
+    """Every file of weights that decides what a model draws; a pixel classifier has its own once it was opened."""
     names = [model, *profile.model(model).parts.values()]
     folders = [model_folder(profile, domain, name) for name in names]
+    folders += [_classifier_folder(profile, domain, model)] if profile.model(model).kind == "pixel_classifier" else []
     return sorted(path for folder in folders for path in folder.glob("*.safetensors"))
 
 
@@ -116,13 +117,17 @@ def open_model(profile: Profile, domain: str, model: str, folder: Path | None = 
 
 def _pixel_classifier(profile: Profile, domain: str, model: str) -> PixelClassifierPipeline:
     pipeline = open_model(profile, domain, profile.model(model).parts["image"])
-    folder = sweep_folder(profile, domain, model) / "classifier"
+    folder, config = _classifier_folder(profile, domain, model), options(profile, model)
     try:
         classifier = load_pixel_classifier(folder, pipeline)
     except CheckpointError:  # not there yet, or of another image model
+        classifier = None
+    if classifier is None or classifier.config != config:
         pairs = held_out(profile, domain, "train")
-        classifier = fit_pixel_classifier(
-            pipeline, pairs.images, pairs.layouts, pairs.captions, options(profile, model), progress=True
-        )
+        classifier = fit_pixel_classifier(pipeline, pairs.images, pairs.layouts, pairs.captions, config, progress=True)
         classifier.save(folder)
     return PixelClassifierPipeline(classifier)
+
+
+def _classifier_folder(profile: Profile, domain: str, model: str) -> Path:
+    return sweep_folder(profile, domain, model) / "classifier"

@@ -148,15 +148,18 @@ def prepare_run(
 ) -> Run:
     """Open everything that training of one model needs.
 
-    `seed` replaces that of the profile and `pairs` takes so many training pairs, for repeated trainings: these keep
-    their folders apart by a suffix.
+    `seed` replaces that of the profile and `pairs` takes so many training pairs, for the repeated trainings of a
+    study, which keeps its folders apart: results/<profile>/study/<domain>.
     """
     profile = load_profile(profile) if isinstance(profile, str) else profile
     data, text, config = profile.domain(domain), open_text(profile, domain), profile.train_for(model)
-    name = f"{domain}-{model}"
-    if seed is not None or pairs is not None:
-        config = config if seed is None else replace(config, seed=seed)
-        name += f"-{pairs or 'all'}-s{config.seed}"
+    config = config if seed is None else replace(config, seed=seed)
+    if seed is None and pairs is None:
+        state_folder = profile.results_folder("checkpoints", f"{domain}-{model}")
+        model_folder = profile.results_folder("models") / f"{domain}-{model}"
+    else:
+        model_folder = profile.results_folder("study", domain, f"{model}-{pairs or 'all'}-s{config.seed}")
+        state_folder = model_folder / "state"
     augmentation = Augmentation(rescale=data.rescale, crop=True, flip=data.flip)
 
     def dataset(split: str, augment: Augmentation | None, count: int | None = None) -> PairDataset:
@@ -170,8 +173,8 @@ def prepare_run(
         training,
         dataset("val", None),
         config,
-        profile.results_folder("checkpoints", name),
-        profile.results_folder("models") / name,
+        state_folder,
+        model_folder,
     )
 
 

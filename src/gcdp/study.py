@@ -22,7 +22,7 @@ import torch
 
 from gcdp.checkpoint import load_tensors, save_tensors
 from gcdp.config import Profile, load_profile
-from gcdp.errors import CheckpointError, GCDPError
+from gcdp.errors import CheckpointError, DataError, GCDPError
 from gcdp.evaluation.layouts import agreement
 from gcdp.evaluation.scores import RealReference, score
 from gcdp.evaluation.statistics import difference, seed_interval
@@ -127,7 +127,8 @@ def run_study(profile: Profile, domain: str, output: Path, min_area: int) -> Non
         tensors |= {f"{trial.key}/{name}": value for name, value in judge.counts(judgement, "test").items()}
         save_tensors(output / RECORDS, tensors)
         write_json(output / "study.json", facts)
-        print(trial.key, {name: round(scores[name]["value"], 3) for name in ("semantic_recall", "precision", "f1")})
+        found = {name: scores[name]["value"] for name in ("semantic_recall", "precision", "f1")}
+        print(trial.key, {name: value if value is None else round(value, 3) for name, value in found.items()})
 
 
 def _started(output: Path, min_area: int) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -174,8 +175,11 @@ class Study:
 
         All but `frechet` by `statistics.difference`, over seeds and captions; `frechet` from the trainings alone,
         paired by seed and pairs, by Student's t. Without `pairs` the trainings on all sizes stand together, so that
-        a difference between sizes widens the interval.
+        a difference between sizes widens the interval. Raises DataError where their trainings do not pair.
         """
+        keys = [self.keys(model, pairs) for model in (ours, theirs)]
+        if [key.removeprefix(ours) for key in keys[0]] != [key.removeprefix(theirs) for key in keys[1]]:
+            raise DataError(f"'{ours}' and '{theirs}' were trained with other seeds or pairs: finish the study first")
         measures = {
             "recall": ("both_1px", ["named"], 1),
             "recall_area": ("both", ["named"], 1),
@@ -188,7 +192,7 @@ class Study:
             sides = [self.ratios(model, top, bottom, pairs, factor) for model in (ours, theirs)]
             found = difference(*sides)
             result[name] = {key: found[key] for key in ("value", "low", "high")}
-        distances = [[self._frechet(key) for key in self.keys(model, pairs)] for model in (ours, theirs)]
+        distances = [[self._frechet(key) for key in side] for side in keys]
         found = seed_interval([a - b for a, b in zip(*distances, strict=True)])
         result["frechet"] = {key: found[key] for key in ("value", "low", "high")}
         result["trainings"] = len(distances[0])

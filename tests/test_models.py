@@ -1,7 +1,9 @@
 """Models by name: each kind trains, opens, is installed and listed, and what a profile says of it is checked."""
 
+import runpy
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from gcdp.runs import held_out, prepare_run
 
 pytest.importorskip("diffusers")
 
+RELEASE = Path(__file__).resolve().parents[1] / "tools" / "release_weights.py"
 TRAINED = [name for name, model in EVERY_KIND.items() if "parts" not in model]
 
 
@@ -142,6 +145,22 @@ def test_released_weights_of_another_model_are_refused(place, name, change, mess
     assert before.read_bytes() == kept
 
 
+@pytest.mark.parametrize("name", ["joint", "latent"])
+def test_the_release_tool_makes_what_installs(place, name):
+    shutil.copy(place / "params/tiny.yaml", place / "params/tiny-scratch.yaml")
+    for folder in ("data", "results"):
+        shutil.copytree(place / folder / "tiny", place / folder / "tiny-scratch")
+    runpy.run_path(str(RELEASE))["release"]("tiny", "streets", name)
+    profile = make_repository(place, models=EVERY_KIND, released="tiny")
+    assert models.install_released(profile, "streets", name).training["command"] == "make PROFILE=tiny-scratch"
+    captions = held_out(profile, "streets", "test").captions
+    made, scratch = (
+        models.open_model(profile, "streets", name, place / f"results/{run}/models/streets-{name}").sample(captions, 2)
+        for run in ("tiny", "tiny-scratch")
+    )
+    assert np.array_equal(made.images, scratch.images)  # weights are rounded to half precision where they are trained
+
+
 def test_a_released_latent_model_needs_its_own_autoencoder(place):
     folder, profile = release(place, "latent"), make_repository(place, models=EVERY_KIND, released="tiny")
     (folder / "autoencoder.safetensors").write_bytes(b"damaged")
@@ -206,6 +225,7 @@ PARTS = {"kind": "two_stage", "parts": {"layout": "joint", "image": "joint"}}
         ({"unet": {"head": 2}}, r"models\.bad\.unet: 'head' is unknown; did you mean 'heads'"),
         ({"diffusion": {"prediction": "noise"}}, "image prediction 'noise' is unknown"),
         ({"train": {"times": "layout"}}, r"models\.bad\.train: times 'layout' is unknown: choose one of joint"),
+        ({"train": {"times": "image_given_layout"}, "image": False}, r"models\.bad\.train: times .* needs both halves"),
         ({"kind": "gan"}, "kind 'gan' is unknown: choose one of diffusion, latent, two_stage, pixel_classifier"),
         ({"kind": "two_stage"}, "parts of a model of kind 'two_stage' must name: layout, image; got"),
         ({"parts": {"image": "joint"}}, r"parts of a model of kind 'diffusion' must name: none; got \['image'\]"),

@@ -5,8 +5,10 @@ nothing. Random numbers state their seeds.
 """
 
 import json
+import runpy
 import shutil
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,6 +24,7 @@ from gcdp.pipeline import Samples
 from gcdp.runs import held_out, write_json
 from gcdp.study import COUNTS, RECORDS, Study, Trial, make_study, run_study, settings_of, trials
 
+RELEASE = Path(__file__).resolve().parents[1] / "tools" / "release_weights.py"
 PLAN = {"seeds": [4, 7], "pairs": [2, 4], "models": ["good", "poor"], "ablations": ["lever"], "num_samples": 4}
 PROFILE = {
     "models": {"good": {}, "poor": {"layout": False}, "lever": {"train": {"diagonal": 0.5}}},
@@ -65,11 +68,11 @@ def place(repository, monkeypatch):
     place = SimpleNamespace(profile=profile, folder=repository / "study", trained=[], drawn=[], fails=None)
 
     def fit(profile, model, run):
-        key = run.model_folder.name.removeprefix("streets-")
+        key = run.model_folder.name
         place.trained.append((key, len(run.pairs), run.config.seed))
         if key == place.fails:
             raise KeyboardInterrupt
-        run.model_folder.mkdir(parents=True)
+        run.model_folder.mkdir(parents=True, exist_ok=True)
         (run.model_folder / "model.safetensors").write_bytes(key.encode())
         (run.model_folder / "config.json").touch()
 
@@ -133,6 +136,25 @@ def test_an_interrupted_study_goes_on_without_repeating_itself(place, repository
     count = len(place.trained), len(place.drawn)
     run(place)
     assert (len(place.trained), len(place.drawn)) == count  # finished: nothing is left to do
+
+
+def test_a_study_that_is_killed_while_it_writes_loses_one_record_at_most(place, monkeypatch):
+    write = Path.write_text
+
+    def killed(path, text, **settings):
+        write(path, text[: len(text) // 2], **settings)
+        raise KeyboardInterrupt
+
+    place.fails = KEYS[2]
+    with pytest.raises(KeyboardInterrupt):
+        run(place)
+    place.fails = None
+    monkeypatch.setattr(Path, "write_text", killed)
+    with pytest.raises(KeyboardInterrupt):
+        study.write_json(place.folder / "study.json", Study.load(place.folder).facts)
+    monkeypatch.setattr(Path, "write_text", write)
+    assert set(Study.load(place.folder).facts["trials"]) == set(KEYS[:2])
+    assert set(run(place).facts["trials"]) == set(KEYS)
 
 
 def test_a_study_is_judged_from_one_area_on(place):
@@ -219,6 +241,19 @@ def test_a_released_study_is_installed(repository):
     assert (repository / "results/tiny/study/streets" / RECORDS).is_file()
     with pytest.raises(CheckpointError, match=r"from 2 pixels on, the referee .* to 3: .* profile 'tiny-scratch'"):
         make_study(profile, "streets", 3)
+
+
+def test_a_release_holds_the_records_and_no_training(place, repository):
+    shutil.copy(repository / "params/tiny.yaml", repository / "params/tiny-scratch.yaml")
+    made = records(ours={(8, 1): (FULL, 1.0)})
+    source = repository / "results/tiny-scratch/study/streets"
+    write_json(source / "study.json", made.facts)
+    save_tensors(source / RECORDS, made.tensors)
+    write_json(source / "ours-8-s1" / "config.json", {})
+    runpy.run_path(str(RELEASE))["release"]("tiny", "streets", "study")
+    target = repository / "weights/tiny-streets-study"
+    assert sorted(path.name for path in target.iterdir()) == [RECORDS, "study.json"]
+    assert make_study(make_repository(repository, **PROFILE, released="tiny"), "streets", 2).facts == made.facts
 
 
 def test_without_a_release_the_study_is_run(place):

@@ -15,7 +15,7 @@ from gcdp.errors import GCDPError
 from gcdp.evaluation.segmenter import load_segmenter, save_segmenter
 from gcdp.judging import referee_folder
 from gcdp.models import expected_card
-from gcdp.study import Study
+from gcdp.study import RECORDS, Study
 
 MAX_BYTES = 6 * 2**20
 
@@ -30,7 +30,8 @@ def release(name: str, domain: str, what: str) -> None:
     elif what == "study":
         source = repository_root() / "results" / profile.name / "study" / domain
         Study.load(source)  # refuses damaged records
-        shutil.copytree(source, target, dirs_exist_ok=True)
+        for file in ("study.json", RECORDS):  # the trainings themselves lie there too
+            shutil.copyfile(source / file, target / file)
     else:
         release_model(profile, domain, what, target)
     for path in sorted(target.glob("*.safetensors")):

@@ -70,7 +70,9 @@ class Profile:
     def _check_model(self, name: str, model: ModelConfig) -> None:
         """Refuse unknown settings of a model early."""
         GaussianCategoricalDiffusion.from_config(self.diffusion_for(name), num_classes=2)
-        self.train_for(name)
+        times = self.train_for(name).times
+        if times != "joint" and not (model.image and model.layout):
+            raise ConfigError(f"models.{name}.train: times '{times}' needs both halves: leave image and layout true")
         self._changed(self.unet, name, "unet")
         for part in model.parts.values():
             if not self.model(part).trained:

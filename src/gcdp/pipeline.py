@@ -161,6 +161,9 @@ class Pipeline:
             null = self.unet.encode_text(states, torch.zeros(count, 1, dtype=torch.bool, device=self.device))
 
         def denoise(x, y, log_snr_x, log_snr_y):
+            if guidance.ignores_text():
+                untold = self.unet(x, y, log_snr_x, log_snr_y, null)
+                return untold.image, untold.layout
             told = self.unet(x, y, log_snr_x, log_snr_y, context)
             if null is None:
                 return told.image, told.layout

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gcdp.checkpoint import ModelCard
+from gcdp.checkpoint import ModelCard, atomic_write
 from gcdp.config import SPLITS, Profile, TrainConfig, load_profile, repository_root
 from gcdp.data import open_source
 from gcdp.data.captions import read_captions, with_mirrors, write_captions
@@ -199,6 +199,6 @@ def sweep_folder(profile: Profile, domain: str, model: str) -> Path:
 
 
 def write_json(path: Path, content) -> None:
-    """Write JSON with a fixed layout, so that equal content gives equal bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    """Write JSON atomically and with a fixed layout, so that equal content gives equal bytes."""
+    with atomic_write(path) as partial:
+        partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -49,6 +49,10 @@ class Guidance:
         """Whether the network also has to run without text."""
         return self.image != 1 or self.layout != 1
 
+    def ignores_text(self) -> bool:
+        """Whether the network need not run with text."""
+        return self.image == 0 and self.layout == 0
+
     def mix(self, scale: float, null: Tensor | None, conditional: Tensor | None) -> Tensor | None:
         """null + scale (conditional - null)."""
         return None if conditional is None else torch.lerp(null, conditional, scale)

@@ -26,7 +26,7 @@ KEYS = {
 }  # fmt: skip
 POINT = {
     "guidance", "semantic_recall", "semantic_recall_area", "precision", "precision_1px", "f1", "frechet", "kid",
-    "miou", "fsd", "fsd_of", "per_class", "areas", "minimum_area",
+    "miou", "fsd", "fsd_of", "per_class", "areas", "chance", "minimum_area",
 }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from gcdp.data.captions import caption_of
+from gcdp.data.captions import caption_of, caption_with
 from gcdp.data.classes import ClassTable
 from gcdp.errors import DataError
 from gcdp.evaluation.frechet import estimate, fsd, kernel_distance
@@ -111,3 +111,12 @@ def test_the_ceiling_of_a_perfect_referee():
 def test_defects_are_refused(call, message):
     with pytest.raises(DataError, match=message):
         call()
+
+
+def test_chance_holds_every_image_against_the_next_caption():
+    judged = np.stack([np.full((3, 4), label, np.uint8) for label in (0, 1)])
+    captions = [caption_with([label], TABLE) for label in (0, 1)]  # each image shows its own class and nothing else
+    point = score(judgement(judged), None, captions, TABLE, REAL, 1)
+    assert point["f1"]["value"] == 1 and point["chance"]["f1"]["value"] == 0
+    alike = score(judgement(judged), None, captions[:1] * 2, TABLE, REAL, 1)
+    assert alike["chance"] == {name: alike[name] for name in alike["chance"]}

@@ -57,10 +57,11 @@ def score(
     Returns:
         Estimates "semantic_recall" and "precision_1px" (from one pixel), "semantic_recall_area", "precision" and "f1"
         (from `min_area` pixels), "frechet" (referee features), "miou" (layouts against the referee's labels) and
-        "fsd" (layouts against real ones); "kid": {"value"}; "areas": each class's share of the pixels that the
-        referee sees; "per_class": {name: {"recall", "recall_area", "precision", "iou", "n"}}, n the captions that
-        name it; "minimum_area"; "fsd_of". Where a model draws no layouts, "miou" has the value None and "fsd"
-        compares the referee's labels of its images with the referee's labels of real ones, "fsd_of": "referee".
+        "fsd" (layouts against real ones); "chance": four of them again, with the caption of the next image in place
+        of its own; "kid": {"value"}; "areas": each class's share of the pixels that the referee sees; "per_class":
+        {name: {"recall", "recall_area", "precision", "iou", "n"}}, n the captions that name it; "minimum_area";
+        "fsd_of". Where a model draws no layouts, "miou" has the value None and "fsd" compares the referee's labels of
+        its images with the referee's labels of real ones, "fsd_of": "referee".
 
     Raises DataError where captions, layouts and judged images differ in number, or are too few for a distance.
     """
@@ -107,11 +108,9 @@ def _agreements(judgement: Judgement, layouts, captions: Sequence[str], classes:
         ious = miou.pop("per_class")
     shares = area_shares(judgement.layouts, classes.num_classes)
     return {
-        "semantic_recall": pixel["recall"]["micro"],
-        "semantic_recall_area": area["recall"]["micro"],
-        "precision": area["precision"]["micro"],
+        **_micro(pixel, area),
         "precision_1px": pixel["precision"]["micro"],
-        "f1": area["f1"]["micro"],
+        "chance": _chance(judgement, captions, classes, min_area),
         "miou": miou,
         "per_class": {
             name: {
@@ -126,6 +125,21 @@ def _agreements(judgement: Judgement, layouts, captions: Sequence[str], classes:
         "areas": {name: float(share) for name, share in zip(classes.names, shares, strict=True)},
         "minimum_area": int(min_area),
     }
+
+
+def _micro(pixel: dict, area: dict) -> dict:
+    return {
+        "semantic_recall": pixel["recall"]["micro"],
+        "semantic_recall_area": area["recall"]["micro"],
+        "precision": area["precision"]["micro"],
+        "f1": area["f1"]["micro"],
+    }
+
+
+def _chance(judgement: Judgement, captions: Sequence[str], classes: ClassTable, min_area: int) -> dict:
+    """What images score that know the world but not their caption: each is held against the next one's."""
+    others = [*captions[1:], *captions[:1]]
+    return _micro(*(semantic_agreement(judgement.layouts, others, classes, smallest) for smallest in (1, min_area)))
 
 
 def _check_counts(judgement: Judgement, layouts: np.ndarray | None, captions: Sequence[str]) -> None:

@@ -28,8 +28,8 @@ RELEASE = Path(__file__).resolve().parents[1] / "tools" / "release_weights.py"
 PLAN = {"seeds": [4, 7], "pairs": [2, 4], "models": ["good", "poor"], "ablations": ["lever"], "num_samples": 4}
 PROFILE = {
     "models": {"good": {}, "poor": {"layout": False}, "lever": {"train": {"diagonal": 0.5}}},
-    "study": PLAN | {"num_val": 2},
-    "evaluate": {"num_steps": 2, "guidances": [1.0, 2.0, 3.0]},
+    "study": PLAN | {"num_val": 2, "guidances": [1.0, 2.0, 3.0]},
+    "evaluate": {"num_steps": 2},
 }
 KEYS = [
     f"{model}-{pairs}-s{seed}" for seed in (4, 7) for pairs in (4, 2) for model in ("good", "poor")

@@ -191,7 +191,8 @@ class StudyConfig:
     claims: dict[str, tuple[str, str]] = field(default_factory=dict)  # name -> (ours, theirs), the paper's first
     num_samples: int = 256
     num_val: int = 128
+    guidances: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0)
 
     def __post_init__(self) -> None:
         require_range(self, "num_samples num_val pairs", 1)
-        require_range(self, "seeds", 0)
+        require_range(self, "seeds guidances", 0)

@@ -118,7 +118,7 @@ def run_study(profile: Profile, domain: str, output: Path, min_area: int) -> Non
             continue
         folder = train_trial(profile, domain, trial)
         if trial.model not in guidance:  # chosen once, on validation captions, with the first network of a model
-            sweep = {g: judge.judged(folder, trial, "val", g)[0] for g in profile.evaluate.guidances}
+            sweep = {g: judge.judged(folder, trial, "val", g)[0] for g in profile.study.guidances}
             best = max(sweep, key=lambda g: sweep[g]["f1"]["value"] or 0.0)
             guidance[trial.model] = best
             facts["val"][trial.model] = {f"{g:g}": scores for g, scores in sweep.items()}

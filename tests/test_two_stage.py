@@ -112,3 +112,9 @@ def test_stages_that_do_not_fit_are_refused(layouts, images, message):
 def test_mistakes_are_named_as_by_one_model(stages, changed, error, message):
     with pytest.raises(error, match=message):
         stages.sample(**{"captions": CAPTIONS[:2], "num_steps": 1, **changed})
+
+
+def test_the_card_counts_the_training_steps_of_both_stages(stages):
+    for stage, steps in ((stages.layouts, 30), (stages.images, 12)):
+        stage.card.training["steps"] = steps
+    assert stages.card.training["steps"] == 42 and stages.images.card.training["steps"] == 12

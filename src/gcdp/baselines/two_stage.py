@@ -7,6 +7,7 @@ into two networks. The second stage never revises the layout that the first one 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -47,8 +48,10 @@ class TwoStagePipeline:
 
     @property
     def card(self) -> ModelCard:
-        """The card of the second stage, which draws what is judged; the first one's is `layouts.card`."""
-        return self.images.card
+        """The card of the second stage, which draws what is judged, with the training steps of both."""
+        training, first = self.images.card.training, self.layouts.card.training
+        steps = training.get("steps", 0) + first.get("steps", 0)
+        return replace(self.images.card, training={**training, "steps": steps})
 
     def sample(
         self,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+
+from gcdp import report
 
 # name -> (color, marker); whatever else is judged takes the spare ones in turn
 STYLES = {
@@ -139,8 +140,4 @@ def markdown(rows: Sequence[Mapping[str, str]], columns: Sequence[str] = COLUMNS
 
 def write_csv(rows: Sequence[Mapping[str, str]], path: Path) -> None:
     """Rows as CSV with the header COLUMNS."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    report.write_csv(rows, path, COLUMNS)

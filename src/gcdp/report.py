@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -197,10 +197,10 @@ def _with_origin(value: str, n: str, seed: str) -> str:
     return f"{value} ({origin})" if origin else value
 
 
-def write_csv(rows: Sequence[dict[str, str]], path: Path) -> None:
-    """The rows as CSV with the header COLUMNS."""
+def write_csv(rows: Sequence[Mapping[str, str]], path: Path, columns: Sequence[str] = COLUMNS) -> None:
+    """The rows as CSV with the header `columns`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -9,6 +9,7 @@ from pathlib import Path
 import places
 import pytest
 import tiny
+import tiny_attributes
 import torch
 
 # One thread: tiny tensors gain nothing from more, and results do not depend on the machine's core count.
@@ -29,6 +30,7 @@ def stub_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace the language model by fixed random vectors, wherever text is encoded."""
     for module in ("runs", "pipeline", "baselines.latent"):
         monkeypatch.setattr(f"gcdp.{module}.load_encoder", lambda *args, **settings: tiny.StubEncoder())
+    monkeypatch.setattr("gcdp.panel.load_encoder", lambda *args, **settings: tiny_attributes.PoolingStub())
 
 
 @pytest.fixture
@@ -36,20 +38,38 @@ def stub_encoder(monkeypatch):
     stub_text(monkeypatch)
 
 
+def prepare(root: Path, **changes) -> Path:
+    """`root` with the data of `places.prepare`."""
+    with pytest.MonkeyPatch.context() as patch:
+        stub_text(patch)
+        places.prepare(root, **changes)
+    return root
+
+
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory) -> Path:
     """A repository whose pairs, captions and text are there."""
-    root = tmp_path_factory.mktemp("repository")
-    with pytest.MonkeyPatch.context() as patch:
-        stub_text(patch)
-        places.prepare(root)
-    return root
+    return prepare(tmp_path_factory.mktemp("repository"))
+
+
+@pytest.fixture(scope="session")
+def prepared_faces(tmp_path_factory) -> Path:
+    """The same of faces with attributes."""
+    return prepare(tmp_path_factory.mktemp("faces"), **places.FACES)
 
 
 @pytest.fixture
 def repository(prepared, stub_encoder, tmp_path, monkeypatch) -> Path:
     """A copy of the prepared repository, as working folder."""
     shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def faces(prepared_faces, stub_encoder, tmp_path, monkeypatch) -> Path:
+    """A copy of the prepared repository of faces, as working folder."""
+    shutil.copytree(prepared_faces, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

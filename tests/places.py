@@ -1,4 +1,7 @@
-"""A repository of its own for tests: generated streets of 8x16 pixels and one profile, `params/tiny.yaml`."""
+"""A repository of its own for tests: generated streets of 8x16 pixels and one profile, `params/tiny.yaml`.
+
+With the sections `FACES` that profile has faces of 16x16 pixels instead, and referees of attributes and alignment.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,20 @@ PROFILE = {
     "train": {"steps": 3, "batch_size": 2, "seed": 5},
 }  # fmt: skip
 REFEREE = {"scenes": 3, "network": {"widths": [4, 8]}, "train": {"steps": 2, "batch_size": 2}}
+FACES = {
+    "domains": {
+        "faces": {
+            "source": "toy_faces", "size": [16, 16], "counts": {"train": 8, "val": 3, "test": 3}, "subset_seed": 0,
+        }
+    },
+    "referee": REFEREE | {
+        "attributes": {"name": "classifier", "network": {"widths": [4, 8]}, "train": {"steps": 2, "batch_size": 2}},
+        "alignment": {
+            "name": "two_tower", "network": {"widths": [4, 8], "embedding": 6, "hidden": 8},
+            "train": {"steps": 2, "batch_size": 2},
+        },
+    },
+}  # fmt: skip
 EVERY_KIND = {
     "joint": {},
     "gaussian": {"layout": False},
@@ -43,7 +60,7 @@ def make_repository(root: Path, **changes) -> Profile:
     """Make `root`, the working folder, a repository whose profile has other top-level sections by `changes`."""
     (root / "params").mkdir(exist_ok=True)
     (root / "dvc.yaml").touch()
-    (root / "params" / "tiny.yaml").write_text(yaml.safe_dump(PROFILE | changes))
+    (root / "params" / "tiny.yaml").write_text(yaml.safe_dump(PROFILE | changes, sort_keys=False))
     return load_profile("tiny")
 
 
@@ -52,14 +69,15 @@ def with_domain(**changes) -> dict:
     return {"domains": {"streets": PROFILE["domains"]["streets"] | changes}}
 
 
-def prepare(root: Path) -> None:
-    """Draw pairs, write captions and encode them in `root`."""
+def prepare(root: Path, **changes) -> None:
+    """Draw pairs, write captions and encode them in `root`; `changes` as in `make_repository`."""
     before = os.getcwd()
     os.chdir(root)
     try:
-        profile = make_repository(root)
-        runs.prepare_pairs(profile, "streets")
-        runs.prepare_captions(profile, "streets")
-        runs.prepare_text(profile, "streets")
+        profile = make_repository(root, **changes)
+        for domain in profile.domains:
+            runs.prepare_pairs(profile, domain)
+            runs.prepare_captions(profile, domain)
+            runs.prepare_text(profile, domain)
     finally:
         os.chdir(before)

@@ -59,7 +59,15 @@ KNOWN = {"n": 120, "ceiling": point(None, 0.1)}
 
 def test_ours_first_then_rivals_then_whatever_else():
     assert order(RECORDS) == ["joint", "latent", "palette", "zebra"]
-    assert label("joint") == "joint (released)" and label("semantic_palette") == "semantic palette"
+    assert label("joint") == "joint" and label("semantic_palette") == "semantic palette"
+
+
+def test_the_released_model_says_so_beside_its_like_of_equal_budget():
+    both = {"joint": {}, "joint_same_budget": {}}
+    assert label("joint", both) == "joint (released)" and label("joint", {"joint": {}, "latent": {}}) == "joint"
+    assert label("joint_same_budget", both) == label("joint_same_budget") == "joint, budget of the rivals"
+    shown = [row["model"] for row in table_rows({name: record() for name in both}, KNOWN)]
+    assert shown[1:3] == ["joint (released)", "joint, budget of the rivals"]
 
 
 def test_every_model_has_its_own_look():
@@ -83,10 +91,10 @@ def pick(rows, model, protocol):
 def test_rows_come_in_order_ceiling_both_protocols_and_paper(rows):
     assert [(row["model"], row["protocol"]) for row in rows[:7]] == [
         ("real pairs, half against half", "ceiling"),
-        ("joint (released)", "without text"),
+        ("joint", "without text"),
         ("latent", "without text"),
         ("palette", "without text"),
-        ("joint (released)", "with text"),
+        ("joint", "with text"),
         ("latent", "with text"),
         ("zebra", "with text"),
     ]
@@ -96,11 +104,11 @@ def test_rows_come_in_order_ceiling_both_protocols_and_paper(rows):
 
 
 def test_numbers_stand_with_intervals_and_what_they_rest_on(rows):
-    best = pick(rows, "joint (released)", "with text")
+    best = pick(rows, "joint", "with text")
     assert best["recall_1px"] == "0.250 [0.240, 0.260]" and best["distance"] == "0.750 [0.740, 0.760]"
     assert best["mIoU"] == "0.500 [0.490, 0.510]" and best["FSD"] == "30.2 [28.2, 32.2]" and best["FSD_of"] == "layouts"
     assert (best["steps"], best["pairs_seen"], best["n"], best["guidance"]) == ("1,500", "24,000", "8", "2")
-    free = pick(rows, "joint (released)", "without text")
+    free = pick(rows, "joint", "without text")
     assert free["guidance"] == "0" and free["distance"] == "0.900 [0.890, 0.910]" and free["steps"] == "1,500"
     assert {free[name] for name in ("recall_1px", "recall_area", "precision", "F1")} == {"–"}  # no text, no recall
     assert rows[0]["n"] == "120" and rows[0]["recall_1px"] == "0.300 [0.290, 0.310]" and rows[0]["guidance"] == ""
@@ -117,7 +125,7 @@ def test_what_a_model_lacks_is_a_dash(rows):
 
 def test_a_value_without_an_interval_stands_alone():
     chosen = point(2.0) | {"frechet": {"value": 0.5, "low": None, "high": None, "n": 1}}
-    row = pick(table_rows({"joint": record(chosen=chosen)}, KNOWN), "joint (released)", "with text")
+    row = pick(table_rows({"joint": record(chosen=chosen)}, KNOWN), "joint", "with text")
     assert row["distance"] == "0.500"
 
 
@@ -161,7 +169,7 @@ def test_one_curve_and_one_name_for_each_model(panel):
     assert len(lines) == 3
     for line, points in zip(lines, expected, strict=True):
         assert [pytest.approx(p) for p in points] == line
-    assert panel.get_legend_handles_labels()[1] == ["joint (released)", "latent", "zebra"]
+    assert panel.get_legend_handles_labels()[1] == ["joint", "latent", "zebra"]
     sizes = [c.lines[0].get_markersize() for c in panel.containers]
     assert sizes == [4, 7, 4, 7, 7]  # the chosen scale is drawn larger; a single set is its own choice
 

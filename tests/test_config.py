@@ -59,7 +59,11 @@ def test_every_profile_loads(name):
 def test_the_selection_names_what_its_profile_has():
     chosen = selected()
     profile = load_profile(chosen["profile"])
-    assert set(chosen["domains"]) <= set(profile.domains) and set(chosen["models"]) <= set(profile.models)
+    assert set(chosen["domains"]) <= set(profile.domains) and set(chosen["described"]) <= set(chosen["domains"])
+    for kind in ("models", "sampled", "judged"):
+        for key, stage in chosen[kind].items():
+            assert key == f"{stage['domain']}-{stage['model']}" and stage["domain"] in chosen["domains"]
+            assert stage["model"] in profile.for_domain(stage["domain"]).models
 
 
 def test_defaults_fill_the_gaps(repository):
@@ -119,6 +123,22 @@ SLIPS = {
     "domains.streets: counts: split 'trian' is unknown": {
         "domains": {"streets": {"source": "toy_streets", "size": [16, 32], "counts": {"trian": 4}}}
     },
+    "domains.streets: subset_seed must be at least -1, got -2": {
+        "domains": {"streets": {"source": "x", "size": [16, 32], "subset_seed": -2}}
+    },
+    "domains.streets: captions_per_pair must be at least 0, got -1": {
+        "domains": {"streets": {"source": "x", "size": [16, 32], "captions_per_pair": -1}}
+    },
+    "referee: attributes: name 'clip' is unknown: choose one of , classifier": {
+        "referee": {"attributes": {"name": "clip"}}
+    },
+    "referee: alignment: 'tower' is unknown": {"referee": {"alignment": {"tower": 3}}},
+    "referee: attributes: network: widths must be at least 1": {
+        "referee": {"attributes": {"network": {"widths": [0]}}}
+    },
+    r"study: fractions must be within 0..1, got \[0.5, 2.0\]": {"study": {"fractions": [0.5, 2]}},
+    "study: 'pairs' is unknown": {"study": {"pairs": [4]}},
+    "models.joint.unet: 'width' is unknown; did you mean 'widths'": {"models": {"joint": {"unet": {"width": 3}}}},
     "domains.streets: counts.val must be of type int, got None": {
         "domains": {"streets": {"source": "toy_streets", "size": [16, 32], "counts": {"val": None}}}
     },
@@ -158,8 +178,8 @@ def test_unknown_names_list_the_known_ones(repository):
     with pytest.raises(ConfigError, match=r"profile 'tyo' is unknown: choose one of .*smoke.*toy.*, or add params/tyo"):
         load_profile("tyo")
     profile = load_profile("smoke")
-    with pytest.raises(ConfigError, match="profile 'smoke' has no domain 'faces': choose one of streets"):
-        profile.domain("faces")
+    with pytest.raises(ConfigError, match="profile 'smoke' has no domain 'lanes': choose one of streets"):
+        profile.domain("lanes")
     with pytest.raises(ConfigError, match="profile 'smoke' has no model 'duet': choose one of joint"):
         profile.model("duet")
 
@@ -176,8 +196,9 @@ def test_the_root_is_the_nearest_repository_above(repository, monkeypatch):
 def test_use_selects_all_of_a_profile(repository):
     write(repository, LEAST | {"models": {"joint": {}, "lone": {"layout": False}}})
     use("mine")
-    both = ["joint", "lone"]
-    assert selected() == {"profile": "mine", "domains": ["streets"], "models": both, "sampled": both, "judged": both}
+    both = {f"streets-{model}": {"domain": "streets", "model": model} for model in ("joint", "lone")}
+    chosen = {"profile": "mine", "domains": ["streets"], "described": []}
+    assert selected() == {**chosen, "models": both, "sampled": both, "judged": both}
     before = (repository / "params.yaml").read_text()
     with pytest.raises(ConfigError, match="unknown"):
         use("absent")

@@ -14,7 +14,8 @@ from places import REFEREE, make_repository
 from gcdp.comparison import table_rows, tradeoff
 from gcdp.errors import CheckpointError, DataError
 from gcdp.evaluation.scores import ceiling
-from gcdp.judging import judge_folder, make_referee
+from gcdp.judging import judge_folder
+from gcdp.panel import make_panel
 from gcdp.report import summary_rows
 from gcdp.runs import held_out, write_json
 
@@ -38,7 +39,7 @@ def measured(prepared, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         profile = make_repository(root, referee=REFEREE)
-        referee, test = make_referee(profile, "streets"), held_out(profile, "streets", "test", 4)
+        referee, test = make_panel(profile, "streets").segmenter, held_out(profile, "streets", "test", 4)
         scores = ceiling(referee.judge(test.images), test.captions, test.layouts, test.classes, 3)
         known = {"domain": "streets", "referee": referee.name, "n": 4, "minimum_area": 3, "ceiling": scores}
         write_json(profile.results_folder("metrics", "referee") / "streets.json", known)

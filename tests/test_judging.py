@@ -1,17 +1,14 @@
-"""Drawings that are kept, the referee of a profile, and the stop of a sweep. All numbers from seed 0."""
+"""Drawings that are kept, the choice of guidance, and the stop of a sweep. All numbers from seed 0."""
 
-import json
 import shutil
 
 import numpy as np
 import pytest
-from places import REFEREE, make_repository, with_domain
+from places import make_repository
 from tiny import TABLE
 
-import gcdp.judging as judging
-from gcdp.errors import CheckpointError, DataError
-from gcdp.evaluation.segmenter_training import train_segmenter
-from gcdp.judging import Sweep, make_referee, open_referee, read_known, referee_folder, referee_pairs, saturated
+from gcdp.errors import CheckpointError
+from gcdp.judging import Sweep, correspondence, kept_measures, read_known, rising, saturated
 from gcdp.pipeline import Samples
 from gcdp.runs import HeldOut
 
@@ -151,85 +148,32 @@ def test_a_sweep_stops_when_recall_failed_to_rise_twice(recalls, stop):
     assert saturated(recalls, 0.005) is stop
 
 
-@pytest.fixture
-def counted(monkeypatch):
-    """Trainings of a referee, as they happen."""
-    calls = []
-
-    def train(*args):
-        calls.append(args)
-        return train_segmenter(*args)
-
-    monkeypatch.setattr(judging, "train_segmenter", train)
-    return calls
+def estimate(value):
+    return {"value": value, "low": None, "high": None, "n": 4}
 
 
-def test_the_referee_is_trained_once_and_found_again(repository, counted):
-    profile = make_repository(repository, referee=REFEREE)
-    with pytest.raises(CheckpointError, match=r"referee/streets is missing: run the notebook 04_evaluators first"):
-        open_referee(profile, "streets")
-    referee = make_referee(profile, "streets")
-    again = make_referee(profile, "streets")
-    assert len(counted) == 1 and referee.name == "segmenter" and referee.facts["scenes"] == 3
-    assert referee.facts["split"] == "referee"  # of no split that a generator sees
-    images = np.random.default_rng(0).integers(256, size=(3, 8, 16, 3), dtype=np.uint8)
-    for found in (again, open_referee(profile, "streets")):
-        assert np.array_equal(found.judge(images).features, referee.judge(images).features)
+STREET = {"f1": estimate(0.6), "semantic_recall_area": estimate(0.7), "chance": {"f1": estimate(0.5)}, "kid": 0.1}
+FACE = STREET | {"attribute_recall": estimate(0.75), "chance": {"attribute_recall": estimate(0.5)}}
 
 
-def test_a_referee_of_another_network_is_refused_by_name(repository, counted):
-    make_referee(make_repository(repository, referee=REFEREE), "streets")
-    other = make_repository(repository, referee=REFEREE | {"network": {"widths": [4, 4]}})
-    with pytest.raises(CheckpointError, match=r"referee/streets has another network than params/tiny\.yaml asks for"):
-        make_referee(other, "streets")
+def test_guidance_is_chosen_by_f1_or_by_what_attributes_gain_over_chance():
+    assert correspondence(STREET) == 0.6 and correspondence(FACE) == 0.25
+    assert correspondence(STREET | {"f1": estimate(None)}) == 0
+    # nothing was named in this split: neither side counts
+    assert correspondence(FACE | {"attribute_recall": estimate(None)}) == -0.5
+    assert correspondence(FACE | {"chance": {"attribute_recall": estimate(None)}}) == 0.75
 
 
-def test_scenes_of_a_referee_are_drawn_once_for_each_count(repository):
-    profile = make_repository(repository, referee=REFEREE)
-    pairs = referee_pairs(profile, "streets")
-    index = repository / "data/tiny/streets/referee/index.json"
-    before = index.stat().st_mtime_ns
-    assert len(pairs) == 3 and len(referee_pairs(profile, "streets")) == 3 and index.stat().st_mtime_ns == before
-    assert len(referee_pairs(make_repository(repository, referee=REFEREE | {"scenes": 2}), "streets")) == 2
+def test_a_sweep_watches_attributes_where_they_are_judged():
+    assert rising(STREET) == 0.7 and rising(FACE) == 0.75
+    assert rising(FACE | {"attribute_recall": estimate(None)}) == 0
 
 
-def test_without_scenes_of_its_own_the_referee_learns_from_the_train_split(repository):
-    profile = make_repository(repository, referee=REFEREE | {"scenes": 0})
-    pairs = referee_pairs(profile, "streets")
-    assert len(pairs) == 4 and pairs.store.split == "train"
-
-
-def test_scenes_can_only_be_drawn_of_a_drawn_world(repository):
-    profile = make_repository(repository, referee=REFEREE, **with_domain(source="folder", counts={}))
-    with pytest.raises(DataError, match=r"params/tiny\.yaml: referee\.scenes .* 'streets' is not drawn: set it to 0"):
-        make_referee(profile, "streets")
-
-
-def test_a_released_referee_is_installed(repository, counted):
-    make_referee(make_repository(repository, referee=REFEREE), "streets")
-    profile = make_repository(repository, referee=REFEREE, released="tiny")
-    made = referee_folder(profile, "streets")
-    with pytest.raises(CheckpointError, match=r"weights/tiny-streets-referee is missing: .* 'tiny-scratch'"):
-        make_referee(profile, "streets")
-    released = shutil.copytree(made, repository / "weights/tiny-streets-referee")
-    (made / "of an older release").touch()
-    (made / "model.safetensors").write_bytes(b"damaged")
-    referee = make_referee(profile, "streets")
-    assert len(counted) == 1 and referee.facts["scenes"] == 3
-    assert sorted(p.name for p in made.iterdir()) == sorted(p.name for p in released.iterdir())
-    (released / "model.safetensors").write_bytes(b"damaged")
-    with pytest.raises(CheckpointError, match="does not match its checksum"):
-        make_referee(profile, "streets")
-
-
-def test_a_published_referee_is_named_where_the_trained_one_would_lie(repository, monkeypatch):
-    asked = []
-    monkeypatch.setattr(judging, "load_referee", lambda *args: asked.append(args) or "the referee")
-    profile = make_repository(repository, referee={"name": "segformer-b5", "folder": "somewhere"})
-    assert make_referee(profile, "streets") == open_referee(profile, "streets") == "the referee"
-    assert asked[0][:2] == ("segformer-b5", "somewhere") and asked[0][2].num_classes == 20
-    source = json.loads((referee_folder(profile, "streets") / "source.json").read_text())
-    assert source == {"name": "segformer-b5", "folder": "somewhere"}
+def test_measures_are_kept_where_they_are_judged():
+    assert kept_measures(STREET) == {name: STREET[name] for name in ("f1", "semantic_recall_area")}
+    assert set(kept_measures(FACE | {"alignment": 1, "per_attribute": {}})) == {
+        "f1", "semantic_recall_area", "attribute_recall", "alignment", "per_attribute",
+    }  # fmt: skip
 
 
 def test_what_04_evaluators_found_must_be_there(repository):

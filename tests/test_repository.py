@@ -11,7 +11,7 @@ import nbformat
 import pytest
 import yaml
 
-from gcdp.config import load_profile
+from gcdp.config import CHANGEABLE, load_profile
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_FILE_BYTES = 6 * 1024**2
@@ -140,6 +140,17 @@ def test_notebooks_and_stages_match():
         run[name] = set(re.findall(r"(?<![\w./}-])notebooks/([\w-]+\.ipynb)", command))
     assert all(run.values()), f"stages without a notebook: {[name for name in run if not run[name]]}"
     assert set().union(*run.values()) == {path.name for path in NOTEBOOKS}
+
+
+def test_stages_run_for_what_is_selected_and_track_what_a_domain_changes():
+    each = {None, "${domains}", "${described}", "${models}", "${sampled}", "${judged}"}
+    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
+        assert (loop := stage.get("foreach", stage.get("matrix", {}).get("domain"))) in each, name
+        content = stage.get("do", stage)
+        tracked = [key for entry in content.get("params", ()) for keys in entry.values() for key in keys]
+        changeable = [key for key in tracked if key.partition(".")[0] in CHANGEABLE]
+        assert not (loop and changeable) or "changes.${item.domain}" in tracked, name
+        assert (loop == "${described}") == name.startswith(("fig1_", "fig7_")), name
 
 
 @pytest.mark.parametrize("name", PROFILES)

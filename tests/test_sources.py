@@ -165,7 +165,7 @@ def test_folder_missing_parts(folder, tmp_path):
 
 
 def test_unknown_kind(tmp_path):
-    with pytest.raises(ConfigError, match="cityscapes, folder"):
+    with pytest.raises(ConfigError, match="cityscapes, celeba, folder"):
         open_source("imagenet", tmp_path)
 
 

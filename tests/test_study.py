@@ -20,12 +20,13 @@ import gcdp.study as study
 from gcdp.checkpoint import save_tensors
 from gcdp.errors import CheckpointError, DataError
 from gcdp.evaluation.segmenter import Judgement
+from gcdp.panel import Panel
 from gcdp.pipeline import Samples
 from gcdp.runs import held_out, write_json
-from gcdp.study import COUNTS, RECORDS, Study, Trial, make_study, run_study, settings_of, trials
+from gcdp.study import COUNTS, RECORDS, Study, Trial, make_study, run_study, settings_of, sizes, trials
 
 RELEASE = Path(__file__).resolve().parents[1] / "tools" / "release_weights.py"
-PLAN = {"seeds": [4, 7], "pairs": [2, 4], "models": ["good", "poor"], "ablations": ["lever"], "num_samples": 4}
+PLAN = {"seeds": [4, 7], "fractions": [0.5, 1.0], "models": ["good", "poor"], "ablations": ["lever"], "num_samples": 4}
 PROFILE = {
     "models": {"good": {}, "poor": {"layout": False}, "lever": {"train": {"diagonal": 0.5}}},
     "study": PLAN | {"num_val": 2, "guidances": [1.0, 2.0, 3.0]},
@@ -78,7 +79,7 @@ def place(repository, monkeypatch):
 
     monkeypatch.setattr(study, "fit", fit)
     monkeypatch.setattr(study, "open_model", lambda p, d, model, folder: Painter(model, worlds, place.drawn))
-    monkeypatch.setattr(study, "open_referee", lambda profile, domain: SimpleNamespace(judge=read))
+    monkeypatch.setattr(study, "open_panel", lambda profile, domain: Panel(SimpleNamespace(judge=read)))
     return place
 
 
@@ -89,8 +90,17 @@ def run(place, min_area=1):
 
 def test_most_pairs_come_first_and_levers_last(repository):
     assert [trial.key for trial in trials(make_repository(repository, **PROFILE), 4)] == KEYS
-    plain = make_repository(repository, **PROFILE | {"study": PLAN | {"pairs": [], "ablations": []}})
+    plain = make_repository(repository, **PROFILE | {"study": {"seeds": [4, 7], "models": ["good", "poor"]}})
     assert [trial.pairs for trial in trials(plain, 9)] == [9, 9, 9, 9]
+
+
+def test_shares_become_numbers_of_pairs_each_once(repository):
+    def of(*fractions):
+        return make_repository(repository, **PROFILE | {"study": PLAN | {"fractions": list(fractions)}})
+
+    assert sizes(of(0.25, 0.5, 1.0), 2000) == [500, 1000, 2000]
+    assert sizes(of(1.0, 0.25), 2975) == [744, 2975]  # rounded to the nearest, in rising order
+    assert sizes(of(0.0, 0.1, 0.2), 4) == [1]  # at least one pair, equal numbers once
 
 
 def test_every_training_has_its_seed_pairs_and_records(place):

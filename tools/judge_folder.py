@@ -19,7 +19,7 @@ def main(name: str, domain: str, folder: str, option: str = "") -> None:
     """Write results/<profile>/metrics/evaluation/<domain>-<name of the folder>.json."""
     if option not in ("", "--unconditional"):
         raise SystemExit(__doc__)
-    profile = load_profile(name)
+    profile = load_profile(name, domain)
     record = judge_folder(profile, domain, Path(folder), unconditional=bool(option))
     path = profile.results_folder("metrics", "evaluation") / f"{domain}-{record['model']}.json"
     write_json(path, record)

@@ -1,20 +1,22 @@
 """Release what a finished `<profile>-scratch` run trained: half precision, checked against its profile.
 
 Usage: python tools/release_weights.py toy streets joint        a model
-       python tools/release_weights.py toy streets referee      the referee
+       python tools/release_weights.py toy streets referee      the referee of layouts
+       python tools/release_weights.py toy faces attributes     the referee of attributes (alignment: of text)
        python tools/release_weights.py toy streets study        the records of the study
 """
 
+import json
 import shutil
 import sys
 from pathlib import Path
 
-from gcdp.checkpoint import load_model, save_model, with_training
+from gcdp.checkpoint import file_hash, load_model, load_tensors, save_model, with_training
 from gcdp.config import Profile, load_profile, repository_root
 from gcdp.errors import GCDPError
-from gcdp.evaluation.segmenter import load_segmenter, save_segmenter
-from gcdp.judging import referee_folder
+from gcdp.evaluation.referee_files import save_referee
 from gcdp.models import expected_card
+from gcdp.panel import referee_folder
 from gcdp.study import RECORDS, Study
 
 MAX_BYTES = 6 * 2**20
@@ -22,11 +24,11 @@ MAX_BYTES = 6 * 2**20
 
 def release(name: str, domain: str, what: str) -> None:
     """Copy what results/<name>-scratch holds to weights/<name>-<domain>-<what>, tensors as float16."""
-    profile = load_profile(f"{name}-scratch")
+    profile = load_profile(f"{name}-scratch", domain)
     target = repository_root() / "weights" / f"{name}-{domain}-{what}"
     target.mkdir(parents=True, exist_ok=True)
-    if what == "referee":
-        release_referee(referee_folder(profile, domain), target)
+    if what in ("referee", "attributes", "alignment"):
+        release_referee(referee_folder(profile, domain, what.replace("referee", "")), target)
     elif what == "study":
         source = repository_root() / "results" / profile.name / "study" / domain
         Study.load(source)  # refuses damaged records
@@ -53,10 +55,15 @@ def release_model(profile: Profile, domain: str, model: str, target: Path) -> No
 
 
 def release_referee(source: Path, target: Path) -> None:
-    """The segmentation network in half precision, and its curve."""
-    referee = load_segmenter(source, device="cpu")
-    weights = {k: v.half() if v.is_floating_point() else v for k, v in referee.network.state_dict().items()}
-    save_segmenter(target, weights, referee.config, referee.classes, referee.facts)
+    """A referee of whatever kind in half precision, and its curve."""
+    card = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    if card["sha256"] != file_hash(source / "model.safetensors"):
+        raise SystemExit(f"{source / 'model.safetensors'} does not match its checksum: train the referee again")
+    weights = {
+        k: v.half() if v.is_floating_point() else v for k, v in load_tensors(source / "model.safetensors")[0].items()
+    }
+    sections = {key: card[key] for key in card if key not in ("format", "facts", "hash", "sha256")}
+    save_referee(target, weights, sections, card["facts"])
     shutil.copyfile(source / "curve.csv", target / "curve.csv")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ STYLES = {
 }
 SPARE = (("#555555", "P"), ("#a0522d", "X"), ("#008b8b", "*"), ("#b03060", "h"))
 NAMES = {
-    "joint": "joint (released)",
+    "joint": "joint",
     "joint_same_budget": "joint, budget of the rivals",
     "joint_paper_settings": "joint, the paper's settings",
     "gaussian": "image-only",
@@ -46,8 +46,10 @@ def order(models: Mapping[str, Any]) -> list[str]:
     return [name for name in STYLES if name in models] + sorted(set(models) - set(STYLES))
 
 
-def label(model: str) -> str:
-    """How figures call a model."""
+def label(model: str, models: Container[str] = ()) -> str:
+    """How figures call a model among those shown; the longer trained one says so beside its like of equal budget."""
+    if model == "joint" and "joint_same_budget" in models:
+        return "joint (released)"
     return NAMES.get(model, model.replace("_", " "))
 
 
@@ -78,7 +80,7 @@ def tradeoff(panel: Axes, records: Mapping[str, dict], x: str, y: str) -> None:
             panel.errorbar(
                 px, py, **errors, **faint, fmt=look["marker"], color=look["color"], markersize=size, zorder=3
             )
-        panel.plot([], [], marker=look["marker"], color=look["color"], markersize=4, label=label(model))
+        panel.plot([], [], marker=look["marker"], color=look["color"], markersize=4, label=label(model, records))
 
 
 def _error(estimate: Mapping[str, float | None]) -> list[list[float]]:
@@ -102,7 +104,7 @@ def table_rows(records: Mapping[str, dict], known: Mapping[str, Any]) -> list[di
             point = record["chosen"] if protocol == "with text" else record["unconditional"]
             if point is None:  # images made elsewhere come as one set, with or without text
                 continue
-            facts = {"model": label(model), "source": "this run", "protocol": protocol, "n": str(record["n"])}
+            facts = {"model": label(model, records), "source": "this run", "protocol": protocol, "n": str(record["n"])}
             scale = 0 if protocol == "without text" else record["best"]
             guidance = "" if scale is None else f"{scale:g}"
             rows.append({**facts, **_budget(record["training"]), "guidance": guidance, **_scores(point)})
@@ -131,6 +133,48 @@ def _text(estimate: Mapping[str, float | None] | None, digits: int = 3) -> str:
     return f"{value:.{digits}f}" + ("" if low is None else f" [{low:.{digits}f}, {high:.{digits}f}]")
 
 
+def class_rows(records: Mapping[str, dict], known: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Rows of the table of classes, most named first: alignment IoU of real pairs and of every model with layouts.
+
+    Keys: "class", "named_by" (captions of real pairs), "real pairs", and the models by `label`.
+    """
+    real = known["ceiling"]["per_class"]
+    models = [model for model in order(records) if (records[model]["chosen"] or {}).get("miou", {}).get("value")]
+    rows = []
+    for name in sorted(real, key=lambda name: -real[name]["n"]):
+        row = {"class": name, "named_by": str(real[name]["n"]), "real pairs": _share(real[name]["iou"])}
+        found = {model: records[model]["chosen"]["per_class"][name]["iou"] for model in models}
+        rows.append({**row, **{label(model, records): _share(iou) for model, iou in found.items()}})
+    means = {label(model, records): _text(records[model]["chosen"]["miou"]) for model in models}
+    return [*rows, {"class": "mean", "named_by": "", "real pairs": _text(known["ceiling"]["miou"]), **means}]
+
+
+def attribute_rows(rows: Mapping[str, Mapping[str, dict]], known: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Rows of the table of attributes, the most frequent first: recall of real images and of every training.
+
+    `rows`: {model: {number of pairs: scores}}, from `study.subset_rows`. Keys: "attribute", "named_by" (captions),
+    "real images", and "<model>, <pairs>". The last rows are all attributes, by own caption and by the next image's.
+    """
+    real = known["ceiling"]
+    cells = {f"{label(model, rows)}, {size}": point for model in order(rows) for size, point in rows[model].items()}
+    names = sorted(real["per_attribute"], key=lambda name: -real["per_attribute"][name]["n"])
+    table = []
+    for name in names:
+        counts = {str(point["per_attribute"][name]["n"]) for point in cells.values()}
+        row = {"attribute": name, "named_by": " ".join(sorted(counts))}
+        found = {column: _text(point["per_attribute"][name], 2) for column, point in cells.items()}
+        table.append({**row, "real images": _text(real["per_attribute"][name], 2), **found})
+    for text, pick in (("all", lambda p: p), ("all, next caption", lambda p: p["chance"])):
+        found = {column: _text(pick(point)["attribute_recall"], 3) for column, point in cells.items()}
+        first = {"attribute": text, "named_by": "", "real images": _text(pick(real)["attribute_recall"], 3)}
+        table.append({**first, **found})
+    return table
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
 def markdown(rows: Sequence[Mapping[str, str]], columns: Sequence[str] = COLUMNS) -> str:
     """Rows as a Markdown table."""
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
@@ -138,6 +182,6 @@ def markdown(rows: Sequence[Mapping[str, str]], columns: Sequence[str] = COLUMNS
     return "\n".join(lines) + "\n"
 
 
-def write_csv(rows: Sequence[Mapping[str, str]], path: Path) -> None:
-    """Rows as CSV with the header COLUMNS."""
-    report.write_csv(rows, path, COLUMNS)
+def write_csv(rows: Sequence[Mapping[str, str]], path: Path, columns: Sequence[str] = COLUMNS) -> None:
+    """Rows as CSV with a header."""
+    report.write_csv(rows, path, columns)

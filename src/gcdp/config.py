@@ -1,13 +1,14 @@
 """Profiles: typed, validated settings read from `params/<profile>.yaml`; `params.yaml` says which one runs.
 
 Run `python -m gcdp.config use smoke` to choose a profile, and edit `params.yaml` to run fewer domains or models.
-Every profile spells out its sections, because DVC tracks them one by one.
+Every profile spells out its sections, because DVC tracks them one by one. Domains share them, save for what the section
+`changes` says: `load_profile(name, domain)` is the profile as one domain sees it.
 """
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ from gcdp.sections import (
     TextConfig,
     TrainConfig,
 )
-from gcdp.settings import build, require_range, to_dict
+from gcdp.settings import build, require_one_of, require_range, to_dict
 from gcdp.unet import UNetConfig
+
+CHANGEABLE = ("models", "diffusion", "unet", "train", "sample", "referee", "evaluate", "study")
 
 __all__ = [
     "SPLITS", "DataConfig", "EvaluateConfig", "ModelConfig", "Profile", "RefereeConfig", "SampleConfig", "StudyConfig",
@@ -50,6 +53,7 @@ class Profile:
     referee: RefereeConfig = RefereeConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     study: StudyConfig = StudyConfig()
+    changes: dict[str, dict[str, Any]] = field(default_factory=dict)  # domain -> section -> what it has otherwise
     released: str = ""  # profile whose weights are released in weights/; empty: train from scratch
     short_run: int = 0  # steps of the demonstration run beside released weights
 
@@ -59,13 +63,42 @@ class Profile:
             self._check_model(name, model)
         for name in (*self.sample.models, *self.evaluate.models, *self.study.models, *self.study.ablations):
             self.model(name)
-        factor = self.unet.downsampling
+        for name in self.changes:
+            require_one_of("changes: domain", name, self.domains)
         for name, data in self.domains.items():
+            unet = self.for_domain(name).unet
+            factor = unet.downsampling
             if data.size[0] % factor or data.size[1] % factor:
                 raise ConfigError(
                     f"domains.{name}.size {list(data.size)} must be multiples of {factor}: the network halves "
-                    f"them {len(self.unet.widths)} times (unet.widths)"
+                    f"them {len(unet.widths)} times (unet.widths)"
                 )
+
+    def for_domain(self, name: str) -> Profile:
+        """The profile as one domain sees it: its sections with what `changes` says of the domain.
+
+        A key of `models` replaces that model, or adds it; a mapping inside another section is replaced whole.
+        Raises ConfigError for an unknown domain, section or setting.
+        """
+        self.domain(name)
+        changed = {}
+        for section, values in (self.changes.get(name) or {}).items():
+            where = f"changes.{name}.{section}"  # the file is named by `load_profile`
+            require_one_of(f"changes.{name}: section", section, CHANGEABLE)
+            if not isinstance(values, dict):
+                raise ConfigError(f"{where} must be a mapping of names to values, got {values!r}")
+            former = getattr(self, section)
+            if section == "models":
+                new = {model: build(ModelConfig, config or {}, f"{where}.{model}") for model, config in values.items()}
+                changed[section] = former | new
+            else:
+                changed[section] = build(type(former), {**to_dict(former), **values}, where)
+        if not changed:
+            return self
+        try:
+            return replace(self, changes={}, domains={name: self.domains[name]}, **changed)
+        except ConfigError as error:
+            raise ConfigError(f"changes.{name}: {error}") from error
 
     def _check_model(self, name: str, model: ModelConfig) -> None:
         """Refuse unknown settings of a model early."""
@@ -107,8 +140,7 @@ class Profile:
     def _changed(self, section: Any, model: str, name: str) -> Any:
         """A section with what the model of that name does otherwise."""
         changes = getattr(self.model(model), name)
-        where = f"params/{self.name}.yaml: models.{model}.{name}"
-        return build(type(section), {**to_dict(section), **changes}, where) if changes else section
+        return build(type(section), {**to_dict(section), **changes}, f"models.{model}.{name}") if changes else section
 
     def data_folder(self, domain: str) -> Path:
         """data/<profile>/<domain>"""
@@ -137,34 +169,50 @@ def repository_root() -> Path:
     raise ConfigError(f"no params/ folder above {here}: run from inside the repository")
 
 
-def load_profile(name: str) -> Profile:
-    """Read and validate params/<name>.yaml. Raises ConfigError naming the file, the key and the remedy."""
+def load_profile(name: str, domain: str | None = None) -> Profile:
+    """Read and validate params/<name>.yaml; with a domain, as that domain sees it (`Profile.for_domain`).
+
+    Raises ConfigError naming the file, the key and the remedy.
+    """
     content = _read_profile(name)
     if "name" in content:
         raise ConfigError(f"params/{name}.yaml: 'name' is unknown: a profile is called as its file")
-    return build(Profile, {"name": name, **content}, f"params/{name}.yaml")
+    profile = build(Profile, {"name": name, **content}, f"params/{name}.yaml")
+    return profile if domain is None else profile.for_domain(domain)
 
 
 def selected() -> dict[str, Any]:
-    """What `params.yaml` selects: {"profile", "domains", "models"}."""
+    """What `params.yaml` selects: {"profile", "domains", "models", "sampled", "judged"}."""
     return _read_yaml(repository_root() / "params.yaml")
 
 
 def use(name: str) -> None:
     """Select a profile: rewrite `params.yaml` with all domains and models of that profile.
 
-    `models` are trained, `sampled` drawn from for Fig. 5, `judged` by the referee.
+    `models` are trained, `sampled` drawn from for Fig. 5, `judged` by the referees; an entry is one stage of each.
+    `described` are the domains whose captions name attributes: only they have a Fig. 1 and 7.
     """
     profile = load_profile(name)
-    text = "# Written by `python -m gcdp.config use <profile>`; edit the lists to run fewer domains or models.\n"
+    chosen: dict[str, Any] = {"models": {}, "sampled": {}, "judged": {}}
+    seen = {domain: profile.for_domain(domain).referee for domain in profile.domains}
+    described = [domain for domain, referee in seen.items() if referee.attributes.name and referee.alignment.name]
+    for domain in profile.domains:
+        for key, models in _stages(profile.for_domain(domain)).items():
+            chosen[key] |= {f"{domain}-{model}": {"domain": domain, "model": model} for model in models}
+    text = "# Written by `python -m gcdp.config use <profile>`; take lines out to run fewer domains or models.\n"
+    text += yaml.safe_dump({"profile": name, "domains": list(profile.domains), "described": described}, sort_keys=False)
+    text += yaml.safe_dump(chosen, sort_keys=False, default_flow_style=None)
+    (repository_root() / "params.yaml").write_text(text)
+
+
+def _stages(profile: Profile) -> dict[str, list[str]]:
+    """Which models of one domain are trained, sampled and judged."""
     drawn = [model for model, config in profile.models.items() if config.kind == "diffusion"]
     judged, sampled = profile.evaluate.models or profile.models, profile.sample.models or drawn
     needed = {*judged, *sampled}
     needed |= {part for model in needed for part in profile.model(model).parts.values()}
     trained = [model for model, config in profile.models.items() if model in needed and config.trained]
-    chosen = {"profile": name, "domains": profile.domains, "models": trained, "sampled": sampled, "judged": judged}
-    chosen = {key: value if key == "profile" else list(value) for key, value in chosen.items()}
-    (repository_root() / "params.yaml").write_text(text + yaml.safe_dump(chosen, sort_keys=False))
+    return {"models": trained, "sampled": list(sampled), "judged": list(judged)}
 
 
 def _read_profile(name: str) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""From a profile to referees, rivals and scores: what evaluation notebooks and the study have in common."""
+"""From a profile to rivals and scores: what evaluation notebooks and the study have in common."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,82 +14,17 @@ import numpy as np
 
 from gcdp.baselines.external import open_external
 from gcdp.checkpoint import atomic_write, file_hash, fingerprint
-from gcdp.config import Profile, repository_root
-from gcdp.data.pairs import Augmentation, PairDataset, PairStore, build_store
-from gcdp.errors import CheckpointError, DataError
-from gcdp.evaluation.referees import load_referee
-from gcdp.evaluation.scores import RealReference, score
-from gcdp.evaluation.segmenter_training import train_segmenter
+from gcdp.config import Profile
+from gcdp.errors import CheckpointError
+from gcdp.evaluation.scores import RealReference
+from gcdp.panel import open_panel
 from gcdp.pipeline import Samples
-from gcdp.runs import HeldOut, held_out, open_pairs, released_folder, write_json
+from gcdp.runs import HeldOut, held_out
 
-REFEREE_SPLIT = "referee"
-MEASURES = ("semantic_recall", "semantic_recall_area", "precision", "precision_1px", "f1", "frechet", "miou", "fsd")
-
-
-def referee_pairs(profile: Profile, domain: str) -> PairDataset:
-    """What the referee learns from: scenes drawn for it alone, or the train split of a real dataset."""
-    data, count = profile.domain(domain), profile.referee.scenes
-    if count:
-        store = _drawn_scenes(profile, domain, count)
-    else:
-        store = open_pairs(profile, domain, "train")
-    augmentation = Augmentation(rescale=data.rescale, crop=True, flip=data.flip)
-    return PairDataset(store, [["-"]] * len(store), None, augmentation, seed=profile.referee.train.seed)
-
-
-def _drawn_scenes(profile: Profile, domain: str, count: int) -> PairStore:
-    from gcdp.data.drawn import DrawnStreets
-
-    data = profile.domain(domain)
-    if data.source != "toy_streets":
-        raise DataError(
-            f"params/{profile.name}.yaml: referee.scenes asks for drawn scenes, but domain '{domain}' is not drawn: "
-            "set it to 0 to train on the train split"
-        )
-    folder = profile.data_folder(domain) / REFEREE_SPLIT
-    if folder.is_dir():
-        store = PairStore.open(folder)
-        if len(store) == count and store.size == tuple(data.size):
-            return store
-    return build_store(DrawnStreets(count), REFEREE_SPLIT, data.size, folder)
-
-
-def referee_folder(profile: Profile, domain: str) -> Path:
-    """Where the referee of a domain lies: results/<profile>/referee/<domain>."""
-    return repository_root() / "results" / profile.name / "referee" / domain
-
-
-def make_referee(profile: Profile, domain: str):
-    """The referee of a domain: released, published, found finished, or trained here.
-
-    Raises CheckpointError where released weights are missing or are of another network than the profile says.
-    """
-    settings, folder = profile.referee, referee_folder(profile, domain)
-    if settings.name != "segmenter":
-        write_json(folder / "source.json", {"name": settings.name, "folder": settings.folder})
-    elif profile.released:
-        source = released_folder(profile, domain, "referee")
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(source, folder)
-    elif not (folder / "config.json").is_file():
-        state = profile.results_folder("checkpoints", f"{domain}-referee")
-        train_segmenter(settings.network, referee_pairs(profile, domain), settings.train, state, folder)
-    return open_referee(profile, domain)
-
-
-def open_referee(profile: Profile, domain: str):
-    """The referee of a domain as it stands. Raises CheckpointError if it was not made yet, or otherwise."""
-    settings, folder = profile.referee, referee_folder(profile, domain)
-    classes = open_pairs(profile, domain, "train").classes
-    if settings.name != "segmenter":
-        return load_referee(settings.name, settings.folder or None, classes)
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder} is missing: run the notebook 04_evaluators first")
-    referee = load_referee("segmenter", folder, classes)
-    if referee.config != settings.network:
-        raise CheckpointError(f"{folder} has another network than params/{profile.name}.yaml asks for: train it again")
-    return referee
+MEASURES = (
+    "semantic_recall", "semantic_recall_area", "precision", "precision_1px", "f1", "frechet", "miou", "fsd",
+    "attribute_recall", "per_attribute", "attribute_macro", "alignment",
+)  # fmt: skip
 
 
 class Sweep:
@@ -146,6 +81,19 @@ class Sweep:
             partial.write_text(json.dumps(facts) + "\n", encoding="utf-8")
 
 
+def correspondence(point: Mapping[str, Any]) -> float:
+    """What guidance is chosen by: attribute recall above chance where attributes are judged, else F1."""
+    if "attribute_recall" not in point:
+        return point["f1"]["value"] or 0.0
+    own, following = point["attribute_recall"]["value"], point["chance"]["attribute_recall"]["value"]
+    return (own or 0.0) - (following or 0.0)
+
+
+def rising(point: Mapping[str, Any]) -> float:
+    """What a sweep of guidance waits for to saturate: recall of attributes, or of classes from the area on."""
+    return point.get("attribute_recall", point["semantic_recall_area"])["value"] or 0.0
+
+
 def saturated(recalls: Sequence[float], least: float) -> bool:
     """Whether recall has failed twice running to rise by `least` over the best scale before."""
     best = np.maximum.accumulate(recalls)
@@ -162,11 +110,11 @@ def judge_folder(profile: Profile, domain: str, folder: Path, unconditional: boo
     Raises DataError for a folder that cannot be read, CheckpointError where the referee was not measured yet.
     """
     known = read_known(profile, domain)
-    world, referee = held_out(profile, domain, profile.evaluate.split), open_referee(profile, domain)
+    world, panel = held_out(profile, domain, profile.evaluate.split), open_panel(profile, domain)
     pairs = open_external(folder, world.classes, profile.domain(domain).size, unconditional)
-    real = RealReference(referee.judge(world.images), world.layouts)
-    area = known["minimum_area"]
-    point = score(referee.judge(pairs.images), pairs.layouts, pairs.captions, world.classes, real, area)
+    real = RealReference(panel.segmenter.judge(world.images), world.layouts)
+    area, asked = known["minimum_area"], replace(world, captions=pairs.captions)
+    point = panel.score(panel.judge(pairs.images, pairs.captions), pairs.layouts, asked, real, area)
     record = {
         "domain": domain,
         "model": Path(folder).resolve().name,
@@ -184,7 +132,12 @@ def judge_folder(profile: Profile, domain: str, folder: Path, unconditional: boo
 
 def ceiling_of(known: dict[str, Any]) -> dict[str, Any]:
     """The scores of real pairs that stand beside those of a model."""
-    return {name: known["ceiling"][name] for name in MEASURES}
+    return kept_measures(known["ceiling"])
+
+
+def kept_measures(point: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of MEASURES that a point has."""
+    return {name: point[name] for name in MEASURES if name in point}
 
 
 def read_known(profile: Profile, domain: str) -> dict[str, Any]:

@@ -83,6 +83,8 @@ QUANTITIES = (
     _judged("semantic_recall_area", "Semantic Recall of the image, calibrated area", "semantic_recall_area"),
     _judged("image_precision", "precision of the image, calibrated area", "precision"),
     _judged("f1", "F1 of the image, calibrated area", "f1"),
+    _judged("attribute_recall", "attribute recall of the image", "attribute_recall", "chart (Fig. 1)"),
+    _judged("alignment", "toy alignment score (not CLIP)", "alignment", "CLIP score: curves (Fig. 7)"),
     _judged("frechet", "Fréchet distance, referee features", "frechet"),
     _judged("miou", "mIoU, alignment of image and layout", "miou", f"65.80 {TABLE_1}"),
     _judged("fsd", "FSD", "fsd", f"42.22 {TABLE_1}"),
@@ -90,7 +92,7 @@ QUANTITIES = (
 # What the paper measures with networks that judge images: (name, value in the paper, why it is not measured here).
 UNMEASURED = (
     ("FID, lower is better", f"20.36 {TABLE_1}", "not measured: needs the standard Inception network (extra `fid`)"),
-    ("text-image score", "curves (Fig. 7)", "not measured: needs a text-image network"),
+    ("CLIP score", "curves (Fig. 7)", "not measured: needs CLIP ViT-L/14-336 (`referee.alignment`)"),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ from gcdp.config import SPLITS, Profile, TrainConfig, load_profile, repository_r
 from gcdp.data import open_source
 from gcdp.data.captions import read_captions, with_mirrors, write_captions
 from gcdp.data.classes import ClassTable
-from gcdp.data.pairs import Augmentation, PairDataset, PairStore, build_store
+from gcdp.data.pairs import Augmentation, PairDataset, PairStore, build_store, draw_subset
 from gcdp.errors import CheckpointError, ConfigError
 from gcdp.text import TextCache, load_encoder
+
+WORLDS = {"toy_streets": "cityscapes", "toy_faces": "celeba"}  # drawn worlds -> the reader of their files
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,9 @@ def prepare_pairs(profile: Profile, domain: str) -> dict[str, PairStore]:
     """
     data = profile.domain(domain)
     root = profile.raw_folder(domain)
-    kind = data.source
-    if kind == "toy_streets":
-        _draw_streets(profile, domain, root)
-        kind = "cityscapes"
-    source = open_source(kind, root)
+    if data.source in WORLDS:
+        _draw(profile, domain, root)
+    source = open_source(WORLDS.get(data.source, data.source), root)
     folder = profile.data_folder(domain) / "pairs"
     return {
         split: build_store(source, theirs, data.size, folder / split)
@@ -49,10 +50,8 @@ def prepare_pairs(profile: Profile, domain: str) -> dict[str, PairStore]:
     }
 
 
-def _draw_streets(profile: Profile, domain: str, root: Path) -> None:
-    """Generate the street world; `generate` keeps what already fits and starts anew where it does not."""
-    from gcdp.data.toy_streets import generate
-
+def _draw(profile: Profile, domain: str, root: Path) -> None:
+    """Generate a drawn world; `generate` keeps what already fits and starts anew where it does not."""
     data = profile.domain(domain)
     for split in SPLITS:
         if data.counts.get(data.splits.get(split, split), 0) < 1:
@@ -60,7 +59,7 @@ def _draw_streets(profile: Profile, domain: str, root: Path) -> None:
                 f"params/{profile.name}.yaml: domains.{domain}.counts asks for no scene of {split}: "
                 "give at least one of train, val and test"
             )
-    generate(root, data.counts, seed=data.seed)
+    import_module(f"gcdp.data.{data.source}").generate(root, data.counts, seed=data.seed)
 
 
 def _splits(profile: Profile, domain: str, source) -> dict[str, str]:
@@ -75,9 +74,9 @@ def _splits(profile: Profile, domain: str, source) -> dict[str, str]:
     return chosen
 
 
-def open_pairs(profile: Profile, domain: str, split: str, count: int | None = None) -> PairStore:
-    """The stored pairs of one split, or the first `count` of them."""
-    return PairStore.open(profile.data_folder(domain) / "pairs" / split, count)
+def open_pairs(profile: Profile, domain: str, split: str) -> PairStore:
+    """The stored pairs of one split."""
+    return PairStore.open(profile.data_folder(domain) / "pairs" / split)
 
 
 def prepare_captions(profile: Profile, domain: str) -> None:
@@ -119,6 +118,7 @@ class HeldOut:
     captions: list[str]
     keys: list[str]
     classes: ClassTable
+    attributes: np.ndarray | None = None  # uint8 (N, A), where the source knows attributes
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -130,7 +130,8 @@ def held_out(profile: Profile, domain: str, split: str, count: int | None = None
     rows = [i % len(store) for i in range(count or len(store))]
     captions = [texts[row][i // len(store) % len(texts[row])] for i, row in enumerate(rows)]
     keys = [store.keys[row] for row in rows]
-    return HeldOut(store.images[rows], store.layouts[rows], captions, keys, store.classes)
+    attributes = None if store.attributes is None else store.attributes[rows]
+    return HeldOut(store.images[rows], store.layouts[rows], captions, keys, store.classes, attributes)
 
 
 def model_card(profile: Profile, domain: str, model: str) -> ModelCard:
@@ -149,9 +150,10 @@ def prepare_run(
     """Open everything that training of one model needs.
 
     `seed` replaces that of the profile and `pairs` takes so many training pairs, for the repeated trainings of a
-    study, which keeps its folders apart: results/<profile>/study/<domain>.
+    study, which keeps its folders apart: results/<profile>/study/<domain>. Smaller subsets lie inside larger ones:
+    they are drawn with `subset_seed` of the domain, or are its first pairs.
     """
-    profile = load_profile(profile) if isinstance(profile, str) else profile
+    profile = load_profile(profile, domain) if isinstance(profile, str) else profile
     data, text, config = profile.domain(domain), open_text(profile, domain), profile.train_for(model)
     config = config if seed is None else replace(config, seed=seed)
     if seed is None and pairs is None:
@@ -162,12 +164,12 @@ def prepare_run(
         state_folder = model_folder / "state"
     augmentation = Augmentation(rescale=data.rescale, crop=True, flip=data.flip)
 
-    def dataset(split: str, augment: Augmentation | None, count: int | None = None) -> PairDataset:
-        captions = open_captions(profile, domain, split)[:count]
-        return PairDataset(open_pairs(profile, domain, split, count), captions, text, augment, seed=config.seed)
+    def dataset(split: str, augment: Augmentation | None, rows: np.ndarray | None = None) -> PairDataset:
+        captions = open_captions(profile, domain, split)
+        return PairDataset(open_pairs(profile, domain, split), captions, text, augment, config.seed, rows)
 
     card = model_card(profile, domain, model)
-    training = dataset("train", augmentation, pairs)
+    training = dataset("train", augmentation, _subset(profile, domain, pairs))
     return Run(
         replace(card, training={**card.training, "pairs": len(training)}),
         training,
@@ -176,6 +178,16 @@ def prepare_run(
         state_folder,
         model_folder,
     )
+
+
+def _subset(profile: Profile, domain: str, pairs: int | None) -> np.ndarray | None:
+    """Rows of a subset of the train split; None takes all."""
+    seed, length = profile.domain(domain).subset_seed, len(open_pairs(profile, domain, "train"))
+    if pairs is None or (seed < 0 and pairs == length):
+        return None
+    if not 1 <= pairs <= length:
+        raise ConfigError(f"{pairs} training pairs of {domain} were asked for, it has {length}: ask for 1 to that many")
+    return np.arange(pairs) if seed < 0 else draw_subset(length, pairs, seed)
 
 
 def released_folder(profile: Profile, domain: str, model: str) -> Path | None:

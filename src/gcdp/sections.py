@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gcdp.errors import ConfigError
+from gcdp.evaluation.alignment import TwoTowerConfig
+from gcdp.evaluation.attributes import AttributeNetConfig
 from gcdp.evaluation.segmenter import SegmenterConfig
 from gcdp.settings import require_one_of, require_range
 
@@ -27,13 +29,15 @@ class DataConfig:
     counts: dict[str, int] = field(default_factory=dict)  # scenes a split, generated worlds only
     splits: dict[str, str] = field(default_factory=dict)  # which split of the source plays train, val and test
     seed: int = 0
-    captions_per_pair: int = 2
+    captions_per_pair: int = 2  # at most so many of a source's own captions; 0 takes all of them
+    subset_seed: int = -1  # draws the smaller subsets of the train split; -1 takes its first pairs
     rescale: tuple[float, float] = (1.0, 1.2)
     flip: bool = True
 
     def __post_init__(self) -> None:
-        require_range(self, "size captions_per_pair rescale", 1)
-        require_range(self, "seed", 0)
+        require_range(self, "size rescale", 1)
+        require_range(self, "seed captions_per_pair", 0)
+        require_range(self, "subset_seed", -1)
         for name, table in (("counts", self.counts), ("splits", self.splits)):
             for split in table:
                 require_one_of(f"{name}: split", split, SPLITS)
@@ -137,6 +141,33 @@ class SampleConfig:
 
 
 @dataclass(frozen=True)
+class AttributesConfig:
+    """The referee that reads attributes off images. `classifier` is ours, trained here; empty: there is none.
+
+    `root` is a folder of aligned CelebA images to train it on, those of CelebA-HQ left out; without one it learns from
+    the scenes of the layout referee.
+    """
+
+    name: str = ""
+    root: str = ""
+    network: AttributeNetConfig = AttributeNetConfig()
+    train: TrainConfig = TrainConfig()
+
+    def __post_init__(self) -> None:
+        require_one_of("name", self.name, ("", "classifier"))
+
+
+@dataclass(frozen=True)
+class AlignmentConfig:
+    """Who scores text against image: `two_tower`, ours and trained here, or the name of a CLIP; empty: nobody."""
+
+    name: str = ""
+    folder: str = ""  # local copy of a CLIP's files
+    network: TwoTowerConfig = TwoTowerConfig()
+    train: TrainConfig = TrainConfig()
+
+
+@dataclass(frozen=True)
 class RefereeConfig:
     """The network that reads layouts off images. `segmenter` is ours, trained here; other names are pretrained."""
 
@@ -145,6 +176,8 @@ class RefereeConfig:
     scenes: int = 0  # generated worlds only: scenes drawn to train it; 0 takes the train split
     network: SegmenterConfig = SegmenterConfig()
     train: TrainConfig = TrainConfig()
+    attributes: AttributesConfig = AttributesConfig()
+    alignment: AlignmentConfig = AlignmentConfig()
 
     def __post_init__(self) -> None:
         require_range(self, "scenes", 0)
@@ -178,21 +211,23 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class StudyConfig:
-    """Repeated trainings behind the claim: every model with every seed on every number of pairs.
+    """Repeated trainings behind the claim: every model with every seed on every share of the training pairs.
 
     `ablations` are trained once, with the first seed on all pairs. The guidance of every model is chosen on the
     validation split with its first network.
     """
 
     seeds: tuple[int, ...] = (1, 2, 3)
-    pairs: tuple[int, ...] = ()
+    fractions: tuple[float, ...] = (1.0,)
     models: tuple[str, ...] = ()
     ablations: tuple[str, ...] = ()
     claims: dict[str, tuple[str, str]] = field(default_factory=dict)  # name -> (ours, theirs), the paper's first
     num_samples: int = 256
     num_val: int = 128
     guidances: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0)
+    sweep: bool = False  # judge every network at all guidances, for a trade-off curve of each, not at the chosen one
 
     def __post_init__(self) -> None:
-        require_range(self, "num_samples num_val pairs", 1)
+        require_range(self, "num_samples num_val", 1)
+        require_range(self, "fractions", 0, 1)
         require_range(self, "seeds guidances", 0)

@@ -3,7 +3,7 @@
     python -m gcdp.study --profile toy-scratch --domain streets --output weights/toy-streets-study
 
 Training seeds differ far more than bootstrap samples of one network do, so a claim about models rests on several of
-each. What is kept of a training is small: what the referee found for every caption, and its features. Intervals are
+each. What is kept of a training is small: what the referees found for every caption, and its features. Intervals are
 computed from that, wherever it is read.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,15 +24,26 @@ from gcdp.checkpoint import load_tensors, save_tensors
 from gcdp.config import Profile, load_profile
 from gcdp.errors import CheckpointError, DataError, GCDPError
 from gcdp.evaluation.layouts import agreement
-from gcdp.evaluation.scores import RealReference, score
+from gcdp.evaluation.scores import RealReference
 from gcdp.evaluation.statistics import difference, seed_interval
-from gcdp.judging import HeldOut, Sweep, held_out, open_referee, read_known
-from gcdp.models import fit, open_model
+from gcdp.judging import HeldOut, Sweep, correspondence, held_out, kept_measures, read_known
+from gcdp.models import fit, model_folder, open_model
+from gcdp.panel import open_panel
 from gcdp.runs import open_pairs, prepare_run, released_folder, write_json
 from gcdp.settings import to_dict
 
 RECORDS = "records.safetensors"
 COUNTS = ("both_1px", "named", "held_1px", "both", "held")  # of each caption; the last two from the calibrated area
+# measure -> (hits, cases to be summed, factor): what its value is the ratio of, over all captions
+MEASURES = {
+    "recall": ("both_1px", ("named",), 1),
+    "recall_area": ("both", ("named",), 1),
+    "precision": ("both", ("held",), 1),
+    "precision_1px": ("both_1px", ("held_1px",), 1),
+    "f1": ("both", ("named", "held"), 2),
+    "attribute_recall": ("attributes_shown", ("attributes_named",), 1),
+    "alignment": ("alignment", ("captions",), 1),
+}
 
 
 @dataclass(frozen=True, order=True)
@@ -49,11 +60,16 @@ class Trial:
         return f"{self.model}-{self.pairs}-s{self.seed}"
 
 
+def sizes(profile: Profile, all_pairs: int) -> list[int]:
+    """Numbers of training pairs that a study compares, in rising order."""
+    return sorted({max(1, round(fraction * all_pairs)) for fraction in profile.study.fractions})
+
+
 def trials(profile: Profile, all_pairs: int) -> Iterator[Trial]:
     """All trainings of a study, most pairs first; the levers between two models once, with the first seed."""
     study = profile.study
     for seed in study.seeds:
-        for pairs in sorted(study.pairs or (all_pairs,), reverse=True):
+        for pairs in reversed(sizes(profile, all_pairs)):
             for model in study.models:
                 yield Trial(model, pairs, seed)
     for model in study.ablations:
@@ -61,19 +77,23 @@ def trials(profile: Profile, all_pairs: int) -> Iterator[Trial]:
 
 
 def train_trial(profile: Profile, domain: str, trial: Trial) -> Path:
-    """Train one model where that was not done yet; returns its folder."""
+    """Train one model where that was not done yet, here or by the pipeline; returns its folder."""
     run = prepare_run(profile, domain, trial.model, seed=trial.seed, pairs=trial.pairs)
+    if trial.pairs == len(open_pairs(profile, domain, "train")) and trial.seed == profile.train_for(trial.model).seed:
+        made = model_folder(profile, domain, trial.model)
+        if (made / "config.json").is_file():
+            return made
     if not (run.model_folder / "config.json").is_file():
         fit(profile, trial.model, run)
     return run.model_folder
 
 
 class Judge:
-    """Referee, real pairs and settings that all trials of a study share."""
+    """Referees, real pairs and settings that all trials of a study share."""
 
     def __init__(self, profile: Profile, domain: str, min_area: int):
         self.profile, self.domain, self.min_area = profile, domain, min_area
-        self.referee = open_referee(profile, domain)
+        self.panel = open_panel(profile, domain)
         self.worlds = {
             "val": held_out(profile, domain, "val", profile.study.num_val),
             "test": held_out(profile, domain, "test", profile.study.num_samples),
@@ -81,22 +101,21 @@ class Judge:
         self.real = {split: self._real(held_out(profile, domain, split)) for split in self.worlds}
 
     def _real(self, world: HeldOut) -> RealReference:
-        return RealReference(self.referee.judge(world.images), world.layouts)
+        return RealReference(self.panel.segmenter.judge(world.images), world.layouts)
 
-    def judged(self, folder: Path, trial: Trial, split: str, guidance: float):
-        """(scores, judgement) of one trained network at one guidance."""
+    def judged(self, weights: Path, trial: Trial, split: str, guidance: float):
+        """(scores, verdict) of one trained network at one guidance; what it draws is kept beside the study."""
         world = self.worlds[split]
-        model = open_model(self.profile, self.domain, trial.model, folder)
+        model = open_model(self.profile, self.domain, trial.model, weights)
         steps, seed = self.profile.evaluate.num_steps, self.profile.evaluate.seed
-        sweep = Sweep(model, world, steps, seed, folder / f"sweep-{split}", [folder / "model.safetensors"])
-        pairs = sweep.draw(guidance)
-        judgement = self.referee.judge(pairs.images)
-        scores = score(judgement, pairs.layouts, world.captions, world.classes, self.real[split], self.min_area)
-        return scores, judgement
+        kept = self.profile.results_folder("study", self.domain, trial.key) / f"sweep-{split}"
+        pairs = Sweep(model, world, steps, seed, kept, sorted(weights.glob("*.safetensors"))).draw(guidance)
+        verdict = self.panel.judge(pairs.images, world.captions)
+        return self.panel.score(verdict, pairs.layouts, world, self.real[split], self.min_area), verdict
 
-    def counts(self, judgement, split: str) -> dict[str, torch.Tensor]:
-        """What is kept of a judgement: COUNTS for every caption, uint8 (N,), and features, float16 (N, D)."""
-        world = self.worlds[split]
+    def counts(self, verdict, split: str) -> dict[str, torch.Tensor]:
+        """What is kept of a verdict: COUNTS and whatever else the panel counts, (N,) each, and features (N, D)."""
+        world, judgement = self.worlds[split], verdict.judgement
         pixel, area = (
             agreement(judgement.layouts, world.captions, world.classes, least) for least in (1, self.min_area)
         )
@@ -104,7 +123,8 @@ class Judge:
         kept = {
             name: torch.from_numpy(column.sum(1).astype(np.uint8)) for name, column in zip(COUNTS, columns, strict=True)
         }
-        return {**kept, "features": torch.from_numpy(judgement.features).half()}
+        more = {name: torch.from_numpy(values) for name, values in self.panel.counts(verdict, world.captions).items()}
+        return {**kept, **more, "features": torch.from_numpy(judgement.features).half()}
 
 
 def run_study(profile: Profile, domain: str, output: Path, min_area: int) -> None:
@@ -112,23 +132,31 @@ def run_study(profile: Profile, domain: str, output: Path, min_area: int) -> Non
     all_pairs = len(open_pairs(profile, domain, "train"))
     judge = Judge(profile, domain, min_area)
     facts, tensors = _started(output, min_area)
-    guidance = facts["guidance"]
     for trial in trials(profile, all_pairs):
         if trial.key in facts["trials"]:
             continue
-        folder = train_trial(profile, domain, trial)
-        if trial.model not in guidance:  # chosen once, on validation captions, with the first network of a model
-            sweep = {g: judge.judged(folder, trial, "val", g)[0] for g in profile.study.guidances}
-            best = max(sweep, key=lambda g: sweep[g]["f1"]["value"] or 0.0)
-            guidance[trial.model] = best
-            facts["val"][trial.model] = {f"{g:g}": scores for g, scores in sweep.items()}
-        scores, judgement = judge.judged(folder, trial, "test", guidance[trial.model])
-        facts["trials"][trial.key] = {**vars(trial), "guidance": guidance[trial.model], "scores": scores}
-        tensors |= {f"{trial.key}/{name}": value for name, value in judge.counts(judgement, "test").items()}
+        weights = train_trial(profile, domain, trial)
+        chosen = _chosen_guidance(judge, weights, trial, facts)
+        if profile.study.sweep:
+            points = {f"{g:g}": judge.judged(weights, trial, "test", g)[0] for g in profile.study.guidances}
+            facts.setdefault("sweeps", {})[trial.key] = points
+        scores, verdict = judge.judged(weights, trial, "test", chosen)
+        facts["trials"][trial.key] = {**vars(trial), "guidance": chosen, "scores": scores}
+        tensors |= {f"{trial.key}/{name}": value for name, value in judge.counts(verdict, "test").items()}
         save_tensors(output / RECORDS, tensors)
         write_json(output / "study.json", facts)
-        found = {name: scores[name]["value"] for name in ("semantic_recall", "precision", "f1")}
+        found = {name: scores[name]["value"] for name in ("semantic_recall", "f1", "attribute_recall", "alignment")
+                 if name in scores}  # fmt: skip
         print(trial.key, {name: value if value is None else round(value, 3) for name, value in found.items()})
+
+
+def _chosen_guidance(judge: Judge, weights: Path, trial: Trial, facts: dict[str, Any]) -> float:
+    """The guidance of a model: chosen once, on validation captions, with its first network."""
+    if trial.model not in facts["guidance"]:
+        sweep = {g: judge.judged(weights, trial, "val", g)[0] for g in judge.profile.study.guidances}
+        facts["guidance"][trial.model] = max(sweep, key=lambda g: correspondence(sweep[g]))
+        facts["val"][trial.model] = {f"{g:g}": scores for g, scores in sweep.items()}
+    return facts["guidance"][trial.model]
 
 
 def _started(output: Path, min_area: int) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -163,15 +191,17 @@ class Study:
         found = [Trial(t["model"], t["pairs"], t["seed"]) for t in self.facts["trials"].values()]
         return [t.key for t in sorted(found) if t.model == model and pairs in (None, t.pairs)]
 
-    def ratios(self, model: str, top: str, bottom: Sequence[str], pairs: int | None = None, factor: int = 1) -> list:
-        """(hits, cases) of every caption for each trial: `factor` * top / sum of bottom."""
-        count = {
-            key: {n: self.tensors[f"{key}/{n}"].double().numpy() for n in COUNTS} for key in self.keys(model, pairs)
-        }
-        return [(factor * c[top], sum(c[name] for name in bottom)) for c in count.values()]
+    def ratios(self, model: str, measure: str, pairs: int | None = None) -> list:
+        """(hits, cases) of every caption for each trial of a model, one of MEASURES."""
+        top, bottom, factor = MEASURES[measure]
+        found = []
+        for key in self.keys(model, pairs):
+            counts = {name: self.tensors[f"{key}/{name}"].double().numpy() for name in (top, *bottom)}
+            found.append((factor * counts[top], sum(counts[name] for name in bottom)))
+        return found
 
     def compare(self, ours: str, theirs: str, pairs: int | None = None) -> dict[str, Any]:
-        """Differences ours - theirs, 95 % intervals: {"recall", "recall_area", "precision", "f1", "frechet", ...}.
+        """Differences ours - theirs with 95 % intervals: {"recall", "recall_area", ..., "frechet", "trainings"}.
 
         All but `frechet` by `statistics.difference`, over seeds and captions; `frechet` from the trainings alone,
         paired by seed and pairs, by Student's t. Without `pairs` the trainings on all sizes stand together, so that
@@ -180,26 +210,35 @@ class Study:
         keys = [self.keys(model, pairs) for model in (ours, theirs)]
         if [key.removeprefix(ours) for key in keys[0]] != [key.removeprefix(theirs) for key in keys[1]]:
             raise DataError(f"'{ours}' and '{theirs}' were trained with other seeds or pairs: finish the study first")
-        measures = {
-            "recall": ("both_1px", ["named"], 1),
-            "recall_area": ("both", ["named"], 1),
-            "precision": ("both", ["held"], 1),
-            "precision_1px": ("both_1px", ["held_1px"], 1),
-            "f1": ("both", ["named", "held"], 2),
-        }
         result: dict[str, Any] = {}
-        for name, (top, bottom, factor) in measures.items():
-            sides = [self.ratios(model, top, bottom, pairs, factor) for model in (ours, theirs)]
-            found = difference(*sides)
-            result[name] = {key: found[key] for key in ("value", "low", "high")}
+        for name, (top, _, _) in MEASURES.items():
+            if any(f"{key}/{top}" in self.tensors for key in keys[0]):
+                found = difference(*(self.ratios(model, name, pairs) for model in (ours, theirs)))
+                result[name] = {key: found[key] for key in ("value", "low", "high")}
         distances = [[self._frechet(key) for key in side] for side in keys]
         found = seed_interval([a - b for a, b in zip(*distances, strict=True)])
         result["frechet"] = {key: found[key] for key in ("value", "low", "high")}
         result["trainings"] = len(distances[0])
         return result
 
+    def sweep(self, key: str) -> dict[str, Any]:
+        """All guidance scales of one trial, in the form that `07_evaluate` keeps."""
+        facts = self.facts["trials"][key]
+        points = [{"guidance": float(scale), **scores} for scale, scores in self.facts["sweeps"][key].items()]
+        return {"sweep": points, "best": facts["guidance"], "chosen": facts["scores"], "n": facts["scores"]["f1"]["n"]}
+
     def _frechet(self, key: str) -> float:
         return self.facts["trials"][key]["scores"]["frechet"]["value"]
+
+
+def subset_rows(study: Study) -> dict[str, dict[str, Any]]:
+    """{model: {number of pairs: scores at the chosen guidance}} of a model's first training on each number of pairs."""
+    rows: dict[str, dict[str, Any]] = {}
+    for trial in sorted(study.facts["trials"].values(), key=lambda t: (t["model"], t["pairs"], t["seed"])):
+        found = {**kept_measures(trial["scores"]), "chance": trial["scores"]["chance"]}
+        found |= {name: trial[name] for name in ("guidance", "seed")}
+        rows.setdefault(trial["model"], {}).setdefault(str(trial["pairs"]), found)
+    return rows
 
 
 def make_study(profile: Profile, domain: str, min_area: int) -> Study:
@@ -236,7 +275,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     given = parser.parse_args()
     try:
-        profile = load_profile(given.profile)
+        profile = load_profile(given.profile, given.domain)
         run_study(profile, given.domain, given.output, read_known(profile, given.domain)["minimum_area"])
     except GCDPError as error:
         raise SystemExit(f"error: {error}") from error

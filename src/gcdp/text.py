@@ -60,6 +60,14 @@ class TextEncoder:
         states = self.model(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state
         return (states * mask[..., None]).float().cpu(), mask.bool().cpu()
 
+    def pooled(self, captions: list[str], batch_size: int = 64) -> np.ndarray:
+        """Mean state of each caption's tokens, special ones included: float32 (N, D). Raises DataError as `encode`."""
+        pooled = np.empty((len(captions), self.width), np.float32)
+        for rows in _similar_lengths(captions, batch_size):
+            states, mask = self.encode([captions[row] for row in rows])
+            pooled[rows] = states.sum(1) / mask.sum(1, keepdim=True)
+        return pooled
+
     @property
     def fingerprint(self) -> str:
         """SHA-256 of all weights: tells encoders of one name apart."""
@@ -272,12 +280,17 @@ class TextCache:
         return type(self).open, (self.folder,)
 
 
-def _encode_all(encoder: TextEncoder, captions: list[str], batch_size: int) -> list[np.ndarray]:
-    """float16 states (L_i, D) of every caption, in order; similar lengths share a batch to save padding."""
-    rows: list[np.ndarray | None] = [None] * len(captions)
+def _similar_lengths(captions: list[str], size: int) -> Iterator[list[int]]:
+    """Batches of positions in which captions have similar lengths, to save padding."""
     order = sorted(range(len(captions)), key=lambda position: len(captions[position]))
-    for first in range(0, len(order), batch_size):
-        positions = order[first : first + batch_size]
+    for first in range(0, len(order), size):
+        yield order[first : first + size]
+
+
+def _encode_all(encoder: TextEncoder, captions: list[str], batch_size: int) -> list[np.ndarray]:
+    """float16 states (L_i, D) of every caption, in order."""
+    rows: list[np.ndarray | None] = [None] * len(captions)
+    for positions in _similar_lengths(captions, batch_size):
         states, mask = encoder.encode([captions[position] for position in positions])
         for position, state, valid in zip(positions, states, mask, strict=True):
             rows[position] = state[valid].to(torch.float16).numpy()

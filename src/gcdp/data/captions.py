@@ -97,18 +97,24 @@ def with_mirrors(captions: list[list[str]], classes: ClassTable) -> list[str]:
 def write_captions(store, path: str | Path, per_pair: int = 1, seed: int = 0, template: str | None = None) -> None:
     """Write ``{"key", "captions"}`` a line, in store order; the captions of pair i depend on (seed, i) only.
 
-    A source's own captions, where the store holds them, are written as they are; otherwise ``per_pair``
-    captions are composed from the stored layout. Raises ConfigError where ``per_pair`` < 1.
+    A source's own captions, where the store holds them, are written as they are, the first ``per_pair`` of a
+    pair at most, all of them where ``per_pair`` is 0; otherwise ``per_pair`` captions are composed from the
+    stored layout. Raises ConfigError where ``per_pair`` < 0, or 0 for a pair without captions of its own.
     """
-    if per_pair < 1:
-        raise ConfigError(f"per_pair is {per_pair}: ask for at least one caption a pair.")
+    if per_pair < 0 or (per_pair == 0 and not (store.captions and all(store.captions))):
+        raise ConfigError(
+            f"per_pair is {per_pair}: ask for at least one caption a pair (0, all of them, needs a source that "
+            "brings captions for every pair)."
+        )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.new")
     with partial.open("w", encoding="utf-8") as stream:
         for index, key in enumerate(store.keys):
             captions = store.captions[index] if store.captions else None
-            if not captions:
+            if captions:
+                captions = captions[: per_pair or None]
+            else:
                 rng = np.random.default_rng([seed, index])
                 layout = store.layouts[index]
                 captions = [caption_of(layout, store.classes, rng, template) for _ in range(per_pair)]

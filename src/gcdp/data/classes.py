@@ -211,3 +211,22 @@ def _train_ids() -> tuple[int, ...]:
 
 CITYSCAPES_TRAIN_ID: tuple[int, ...] = _train_ids()
 """Train id of each of the 34 label ids of the ``labelIds`` files; everything void becomes 19, unlabeled."""
+
+_CELEBA_NAMES = (
+    "background", "skin", "nose", "eyeglasses", "left eye", "right eye", "left brow", "right brow", "left ear",
+    "right ear", "mouth", "upper lip", "lower lip", "hair", "hat", "earring", "necklace", "neck", "cloth",
+)  # fmt: skip
+_CELEBA_COLORS = (
+    (0, 0, 0), (204, 0, 0), (76, 153, 0), (204, 204, 0), (51, 51, 255), (204, 0, 204), (0, 255, 255),
+    (255, 204, 204), (102, 51, 0), (255, 0, 0), (102, 204, 0), (255, 255, 0), (0, 0, 153), (0, 0, 204),
+    (255, 51, 153), (0, 204, 204), (0, 51, 0), (255, 153, 51), (0, 204, 0),
+)  # fmt: skip
+
+CELEBA = ClassTable(
+    name="celebamask-hq",
+    names=_CELEBA_NAMES,
+    colors=_CELEBA_COLORS,
+    phrases=tuple("earrings" if name == "earring" else name for name in _CELEBA_NAMES),
+    twins=tuple(_mirrored(_CELEBA_NAMES)),
+)
+"""The face parts of CelebAMask-HQ; left is the person's left, at the right side of the picture."""

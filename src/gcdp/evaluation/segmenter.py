@@ -6,9 +6,9 @@ judged. What it reads in real held-out scenes is the ceiling of all scores.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,12 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gcdp.checkpoint import atomic_write, file_hash, fingerprint, load_tensors, save_tensors
 from gcdp.data.classes import ClassTable
-from gcdp.errors import CheckpointError, ConfigError, DataError, GCDPError
+from gcdp.errors import ConfigError, DataError
+from gcdp.evaluation.referee_files import load_weights, read_referee, save_referee
 from gcdp.settings import build, require_range, to_dict
 
-FORMAT = 1
 BATCH = 64  # images judged at once
 
 
@@ -46,7 +45,9 @@ class SegmenterConfig:
             raise ConfigError(f"widths needs at least two levels, got {list(self.widths)}")
 
 
-class _Block(nn.Module):
+class ConvBlock(nn.Module):
+    """Two 3x3 convolutions with batch norm and a shortcut around them: (B, width_in, H, W) -> (B, width, H, W)."""
+
     def __init__(self, width_in: int, width: int):
         super().__init__()
         self.conv1 = nn.Conv2d(width_in, width, 3, padding=1, bias=False)
@@ -66,9 +67,9 @@ class SegmentationNet(nn.Module):
         super().__init__()
         self.config, widths = config, config.widths
         ins = (3, *widths[:-1])
-        self.down = nn.ModuleList(_level(a, b, config.blocks) for a, b in zip(ins, widths, strict=True))
+        self.down = nn.ModuleList(conv_level(a, b, config.blocks) for a, b in zip(ins, widths, strict=True))
         shallow = list(zip(widths[1:], widths[:-1], strict=True))
-        self.up = nn.ModuleList(_level(deep + width, width, config.blocks) for deep, width in reversed(shallow))
+        self.up = nn.ModuleList(conv_level(deep + width, width, config.blocks) for deep, width in reversed(shallow))
         self.head = nn.Conv2d(widths[0], num_classes, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,8 +84,9 @@ class SegmentationNet(nn.Module):
         return self.head(x), features
 
 
-def _level(width_in: int, width: int, blocks: int) -> nn.Sequential:
-    return nn.Sequential(_Block(width_in, width), *(_Block(width, width) for _ in range(blocks - 1)))
+def conv_level(width_in: int, width: int, blocks: int) -> nn.Sequential:
+    """The blocks of one resolution: (B, width_in, H, W) -> (B, width, H, W)."""
+    return nn.Sequential(ConvBlock(width_in, width), *(ConvBlock(width, width) for _ in range(blocks - 1)))
 
 
 def image_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
@@ -129,40 +131,13 @@ def save_segmenter(
     folder: Path, weights: dict[str, Tensor], config: SegmenterConfig, classes: ClassTable, facts: dict[str, Any]
 ) -> None:
     """Write model.safetensors and config.json into `folder`, each atomically."""
-    save_tensors(folder / "model.safetensors", weights)
-    card = {"format": FORMAT, "segmenter": to_dict(config), "classes": classes.to_dict()}
-    described = {**card, "facts": facts, "hash": fingerprint(card), "sha256": file_hash(folder / "model.safetensors")}
-    with atomic_write(folder / "config.json") as partial:
-        partial.write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+    save_referee(folder, weights, {"segmenter": to_dict(config), "classes": classes.to_dict()}, facts)
 
 
 def load_segmenter(folder: str | Path, device: str | None = None) -> Segmenter:
     """Load a referee. Raises CheckpointError for a missing, damaged or altered folder."""
-    folder = Path(folder)
-    config, classes, facts, checksum = _read_card(folder / "config.json")
-    path = folder / "model.safetensors"
-    if not path.is_file() or file_hash(path) != checksum:
-        raise CheckpointError(f"{path} is missing or does not match its checksum: fetch it again or retrain")
-    network = SegmentationNet(config, classes.num_classes)
-    weights = {k: v.float() if v.is_floating_point() else v for k, v in load_tensors(path)[0].items()}
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise CheckpointError(f"{path} does not fit the network of this version: retrain it") from error
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return Segmenter(network.to(device).requires_grad_(False), classes, facts)
-
-
-def _read_card(path: Path) -> tuple[SegmenterConfig, ClassTable, dict[str, Any], str]:
-    """Sizes, classes, facts and the weights' checksum; a card edited by hand no longer fits its own hash."""
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        config = build(SegmenterConfig, card["segmenter"], f"{path}: segmenter")
-        classes, facts, checksum = ClassTable.from_dict(card["classes"]), card["facts"], card["sha256"]
-        intact = card["hash"] == fingerprint({key: card[key] for key in ("format", "segmenter", "classes")})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = f" ({error})" if isinstance(error, GCDPError) else ""
-        raise CheckpointError(f"{path} is missing or damaged{reason}: train the referee again") from error
-    if not intact or card["format"] != FORMAT:
-        raise CheckpointError(f"{path} was changed or is of another format: fetch it again or train the referee again")
-    return config, classes, facts, checksum
+    readers = {"segmenter": partial(build, SegmenterConfig), "classes": lambda data, where: ClassTable.from_dict(data)}
+    stored = read_referee(Path(folder), readers)
+    classes = stored.sections["classes"]
+    network = SegmentationNet(stored.sections["segmenter"], classes.num_classes)
+    return Segmenter(load_weights(network, stored.weights, device), classes, stored.facts)

@@ -87,8 +87,14 @@ test: unit notebooks ## everything: unit tests, then every notebook from scratch
 unit: setup ## unit tests
 	$(PYTEST) tests
 
-notebooks: setup ## every notebook at its defaults (profile smoke), from scratch, by nbval
+notebooks: setup ## every notebook from scratch (profile smoke): chapters for faces too, then all at their defaults by nbval
 	rm -rf data/smoke results/smoke
+	@for chapter in $(patsubst notebooks/%.ipynb,%,$(sort $(wildcard notebooks/[0-9]*.ipynb))); do \
+	    echo "$$chapter, faces"; \
+	    HF_HUB_OFFLINE=1 $(PY) tools/run_notebook.py notebooks/$$chapter.ipynb \
+	        results/smoke/notebooks/$$chapter-faces.ipynb -p domain faces >/dev/null 2>&1 || \
+	        { echo "$$chapter fails for faces: see results/smoke/notebooks/$$chapter-faces.ipynb" >&2; exit 1; }; \
+	done
 	$(PYTEST) --nbval-lax --nbval-current-env --nbval-cell-timeout=900 --durations=10 $(NOTEBOOKS)
 
 lint: setup ## ruff: rules and format

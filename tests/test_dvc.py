@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from gcdp.config import load_profile
+from gcdp.config import load_profile, selected, use
 
 ROOT = Path(__file__).resolve().parents[1]
+FACES_MODELS = ("joint", "gaussian", "latent")
 SOURCES = ("notebooks", "params", "src", "tools", "weights", ".dvc/config", ".dvcignore", "dvc.yaml", "pyproject.toml")
 
 
@@ -57,8 +58,17 @@ def test_every_stage_leaves_its_figures_metrics_and_executed_notebook(repository
     models = load_profile("smoke").models
     training = json.loads((results / "metrics" / "training.json").read_text())
     assert set(training["streets"]) == {name for name, model in models.items() if model.trained}
-    for name in ("fig6_recall_tradeoff", "fig6_correspondence", "fig6_classes", "claim", "referee"):
-        assert (results / "figures" / f"{name}_streets.png").stat().st_size > 10_000
+    assert set(training["faces"]) == set(FACES_MODELS)
+    shared = ("fig6_recall_tradeoff", "fig6_correspondence", "fig6_classes", "claim", "referee")
+    described = ("fig1_attribute_recall", "fig1_chance", "fig7_clip_tradeoff", "fig7_gain")
+    for name, domains in {
+        **dict.fromkeys(shared, ("streets", "faces")),
+        **dict.fromkeys(described, ("faces",)),
+    }.items():
+        for domain in domains:
+            assert (results / "figures" / f"{name}_{domain}.png").stat().st_size > 10_000
+            assert (results / "figures" / f"{name}_{domain}.pdf").is_file()
+    assert not [*results.glob("figures/fig1*streets*"), *results.glob("figures/fig7*streets*")]
     sources = {path.stem for path in (repository / "notebooks").glob("*.ipynb")}
     executed = {path.stem.split("-")[0]: path for path in (results / "notebooks").glob("*.ipynb")}
     assert set(executed) == sources
@@ -81,6 +91,28 @@ def test_every_judged_model_has_its_scores_and_its_rows(repository):
     assert table.count("without text") == len(judged) + 4 and table.count("with text |") == len(judged)
 
 
+def test_faces_are_judged_by_their_attributes_on_three_numbers_of_pairs(repository):
+    results = repository / "results" / "smoke"
+    faces = json.loads((results / "metrics" / "faces.json").read_text())
+    assert {"ceiling", "claim", "subsets", "attributes", "alignment", *FACES_MODELS} <= set(faces)
+    assert faces["claim"]["pairs"] == [12, 24, 48] and set(faces["subsets"]) == set(FACES_MODELS)
+    points = [faces["ceiling"], *(faces[model] for model in FACES_MODELS)]
+    for rows in faces["subsets"].values():
+        assert list(rows) == ["12", "24", "48"]
+        points += rows.values()
+    for point in points:
+        for measure in ("attribute_recall", "alignment"):
+            assert point[measure]["low"] <= point[measure]["value"] <= point[measure]["high"]
+            assert point["chance"][measure]["value"] is not None
+        assert point["per_attribute"].keys() == faces["ceiling"]["per_attribute"].keys()
+    assert faces["alignment"]["name"] == "toy alignment score" and 0 <= faces["attributes"]["macro_recall"] <= 1
+    assert {"attribute_recall", "alignment", "frechet", "f1"} <= set(faces["claim"])
+    assert "attribute_recall" not in json.loads((results / "metrics" / "streets.json").read_text())["ceiling"]
+    study = json.loads((results / "study" / "faces" / "study.json").read_text())
+    assert set(study["sweeps"]) == set(study["trials"]) and len(study["trials"]) == 9
+    assert (results / "tables" / "attributes_faces.md").read_text().count("\n| ") > 10
+
+
 def test_a_second_run_runs_nothing(repository):
     output = run(repository, "dvc", "repro")
     assert "Running stage" not in output and "up to date" in output
@@ -98,4 +130,32 @@ def test_a_change_of_the_sampler_does_not_train_again(repository):
     sampler = repository / "src" / "gcdp" / "sampling.py"
     sampler.write_text(sampler.read_text() + "\n# a comment\n")
     status = run(repository, "dvc", "status")
-    assert "sample@streets-joint" in status and "train@streets-joint" not in status and "data@streets" not in status
+    for domain in ("streets", "faces"):
+        assert f"sample@{domain}-joint" in status and f"train@{domain}-joint" not in status
+        assert f"data@{domain}" not in status
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """A repository of profiles and stages alone."""
+    folder = tmp_path_factory.mktemp("bare")
+    shutil.copytree(ROOT / "params", folder / "params")
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    run(folder, "dvc", "init", "--no-scm", "--quiet")
+    return folder
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "params").glob("*.yaml")))
+def test_dvc_understands_the_stages_of_every_profile(bare, monkeypatch, name):
+    """Whether a domain or a model has a stage follows from the profile; a profile without faces has no Fig. 1."""
+    monkeypatch.chdir(bare)
+    use(name)
+    found, chosen = set(run(bare, "dvc", "stage", "list", "--name-only").split()), selected()
+    groups = {"train": "models", "sample": "sampled", "evaluate": "judged"}
+    assert {stage for stage in found if stage.partition("@")[0] in groups} == {
+        f"{stage}@{key}" for stage, kind in groups.items() for key in chosen[kind]
+    }
+    for figure in ("fig1_attribute_recall", "fig7_clip_tradeoff"):
+        of_figure = {stage for stage in found if stage.startswith(figure)}
+        assert of_figure == {f"{figure}@{domain}" for domain in chosen["described"]}
+    assert {f"{stage}@{domain}" for stage in ("data", "evaluators", "claim") for domain in chosen["domains"]} <= found

@@ -62,7 +62,23 @@ def test_a_half_that_a_model_lacks_has_no_row(folders):
 
 def test_what_is_not_measured_is_said_in_words(folders):
     last = summary_rows(*folders)[-len(UNMEASURED) :]
-    assert all(row["this_run"].startswith("not measured: needs a") or "Inception" in row["this_run"] for row in last)
+    assert [row["quantity"] for row in last] == [name for name, *_ in UNMEASURED]
+    for row, needed in zip(last, ("the standard Inception network (extra `fid`)", "CLIP ViT-L/14-336"), strict=True):
+        assert row["this_run"].startswith(f"not measured: needs {needed}") and row["reference"] == row["this_run"]
+
+
+def test_attributes_and_alignment_have_rows_where_they_are_judged(folders):
+    judged = {"value": 0.5, "low": 0.25, "high": 0.75, "n": 8}
+    chosen = {"attribute_recall": judged, "alignment": {"value": 21.5, "low": None, "high": None, "n": 8}}
+    real = {"attribute_recall": judged | {"value": 0.875}}
+    put(folders[0], "evaluation", {"domain": "faces", "model": "joint", "seed": 2, "chosen": chosen, "ceiling": real})
+    rows = summary_rows(*folders)
+    recall = row_of(rows, "joint", "attribute recall of the image")
+    assert (recall["domain"], recall["this_run"], recall["n"]) == ("faces", "0.500 [0.250, 0.750]", "8")
+    assert recall["real_pairs"] == "0.875" and recall["paper"] == "chart (Fig. 1)"
+    aligned = row_of(rows, "joint", "toy alignment score (not CLIP)")
+    assert aligned["this_run"] == "21.500" and aligned["real_pairs"] == ""
+    assert summary_metrics(folders[0])["faces"]["joint"] == {"attribute_recall": 0.5, "alignment": 21.5}
 
 
 def test_without_a_reference_run_the_column_says_so(folders, tmp_path):

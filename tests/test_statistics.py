@@ -5,7 +5,14 @@ import pytest
 
 from gcdp.errors import DataError
 from gcdp.evaluation import statistics
-from gcdp.evaluation.statistics import bootstrap, bootstrap_ratio, difference, resampled_counts, resampled_rows
+from gcdp.evaluation.statistics import (
+    bootstrap,
+    bootstrap_ratio,
+    difference,
+    proportion,
+    resampled_counts,
+    resampled_rows,
+)
 from gcdp.evaluation.statistics import seed_interval as over_seeds
 
 UNDEFINED = {"value": None, "low": None, "high": None}
@@ -151,3 +158,11 @@ def test_a_difference_covers_the_truth(seeds, seed_spread):
 def test_defects_are_refused(call, message):
     with pytest.raises(DataError, match=message):
         call()
+
+
+def test_a_proportion_keeps_a_width_at_its_ends():
+    none, all_, half = proportion(0, 10), proportion(10, 10), proportion(50, 100)
+    assert (none["value"], none["low"]) == (0, 0) and none["high"] == pytest.approx(0.2775, abs=1e-4)
+    assert (all_["value"], all_["high"]) == (1, 1) and all_["low"] == pytest.approx(1 - 0.2775, abs=1e-4)
+    assert (half["low"], half["high"]) == pytest.approx((0.4038, 0.5962), abs=1e-4)  # Wilson 1927, by hand
+    assert proportion(0, 0) == {"value": None, "low": None, "high": None, "n": 0}

@@ -68,17 +68,19 @@ def build_store(source, split: str, size: tuple[int, int], folder: str | Path) -
     folder, keys = Path(folder), source.keys(split)
     if not keys:
         raise DataError(f"split {split!r} is empty: add pairs, or choose one of {', '.join(source.splits())}.")
-    captions = [source.captions(split, key) for key in keys]
+    captions, attributes = [], []
     table = getattr(source, "attribute_table", None)
     with atomic_folder(folder) as partial:
         images = np.lib.format.open_memmap(partial / "images.npy", "w+", np.uint8, (len(keys), *size, 3))
         layouts = np.lib.format.open_memmap(partial / "layouts.npy", "w+", np.uint8, (len(keys), *size))
-        for position, key in enumerate(keys):
+        for position, key in enumerate(keys):  # all of a pair at once: a source may have drawn it for the purpose
+            captions.append(source.captions(split, key))
+            attributes += [] if table is None else [_attributes(source, split, key)]
             images[position], layouts[position] = resize_pair(*source.load(split, key), size)
         images.flush()
         layouts.flush()
         if table is not None:
-            np.save(partial / "attributes.npy", _attributes(source, split, keys), allow_pickle=False)
+            np.save(partial / "attributes.npy", np.asarray(attributes, dtype=np.uint8), allow_pickle=False)
         index = {
             "version": VERSION,
             "split": split,
@@ -94,14 +96,12 @@ def build_store(source, split: str, size: tuple[int, int], folder: str | Path) -
     return PairStore.open(folder)
 
 
-def _attributes(source, split: str, keys: list[str]) -> np.ndarray:
-    """Attributes uint8 (N, A) of the pairs; raises DataError where they do not fit the table."""
-    count = source.attribute_table.num_attributes
-    rows = [source.attributes(split, key) for key in keys]
-    for key, row in zip(keys, rows, strict=True):
-        if len(row) != count or not set(row) <= {0, 1}:
-            raise DataError(f"pair {split}/{key} needs {count} attributes of 0 or 1: correct the attribute list.")
-    return np.asarray(rows, dtype=np.uint8)
+def _attributes(source, split: str, key: str) -> tuple[int, ...]:
+    """Attributes 0/1 of a pair; raises DataError where they do not fit the table."""
+    row, count = source.attributes(split, key), source.attribute_table.num_attributes
+    if len(row) != count or not set(row) <= {0, 1}:
+        raise DataError(f"pair {split}/{key} needs {count} attributes of 0 or 1: correct the attribute list.")
+    return row
 
 
 def draw_subset(length: int, count: int, seed: int) -> np.ndarray:

@@ -22,7 +22,7 @@ from gcdp.data.attributes import AttributeTable, attributes_in_caption
 from gcdp.errors import ConfigError, DataError
 from gcdp.evaluation.referee_files import load_weights, read_referee, save_referee
 from gcdp.evaluation.segmenter import conv_level, image_batches, image_tensor
-from gcdp.evaluation.statistics import bootstrap_ratio
+from gcdp.evaluation.statistics import bootstrap_ratio, proportion
 from gcdp.settings import build, require_range, to_dict
 
 THRESHOLD = 0.5  # probability from which an attribute is there
@@ -184,12 +184,12 @@ def attribute_recall(present: np.ndarray, captions: Sequence[str], table: Attrib
     """Of the attributes that a caption names, the share that the referee finds; arguments as in `attribute_cases`.
 
     {"micro", "macro", "per_attribute"}: "micro" is an Estimate over all (image, named attribute) cases, its interval
-    by drawing images anew; "per_attribute" has an Estimate for every judged attribute, `n` of which counts the
-    captions that name it, with the value None where none does; "macro" is the mean of the values that exist.
+    by drawing images anew; "per_attribute" has an Estimate (Wilson) for every judged attribute, `n` of which counts
+    the captions that name it, with the value None where none does; "macro" is the mean of the values that exist.
     """
     hits, named = attribute_cases(present, captions, table)
     rows = {table.names[a]: (named[:, a] > 0, a) for a in table.judged}
-    per_attribute = {name: bootstrap_ratio(hits[row, a], named[row, a]) for name, (row, a) in rows.items()}
+    per_attribute = {name: proportion(int(hits[row, a].sum()), int(row.sum())) for name, (row, a) in rows.items()}
     return {
         "micro": bootstrap_ratio(hits.sum(1), named.sum(1)),
         "macro": _macro(estimate["value"] for estimate in per_attribute.values()),

@@ -70,6 +70,16 @@ def bootstrap_ratio(hits: np.ndarray, cases: np.ndarray, seed: int = 0) -> Estim
     return {"value": float(hits.sum() / cases.sum()), "low": low, "high": high, "n": len(cases)}
 
 
+def proportion(hits: int, n: int) -> Estimate:
+    """hits / n of independent cases with Wilson's score interval, which keeps its width where all or none are hits."""
+    if not n:
+        return undefined()
+    share, z = hits / n, float(stats.norm.ppf(0.975))
+    center, width = share + z * z / (2 * n), z * (share * (1 - share) / n + (z / (2 * n)) ** 2) ** 0.5
+    low, high = ((center + side * width) / (1 + z * z / n) for side in (-1, 1))
+    return {"value": share, "low": min(share, max(0.0, low)), "high": max(share, min(1.0, high)), "n": int(n)}
+
+
 def bootstrap(statistic: Callable[[np.ndarray], float], n: int, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
     """Any statistic of n samples with a percentile interval; the samples are drawn anew.
 

@@ -21,6 +21,7 @@ from gcdp.models import fit
 from gcdp.panel import make_panel
 from gcdp.pipeline import Samples
 from gcdp.runs import held_out, prepare_run
+from gcdp.settings import to_dict
 from gcdp.study import COUNTS, MEASURES, Study, Trial, run_study, subset_rows
 
 PLAN = {"seeds": [5, 6], "fractions": [0.5, 1.0], "models": ["joint", "gaussian"], "num_samples": 6, "num_val": 3}
@@ -202,8 +203,10 @@ def test_rows_of_subsets_take_the_first_training_on_each_number(done):
     assert "areas" not in point and "per_class" not in point
 
 
-@pytest.mark.parametrize(("seed", "finished"), [(5, True), (6, True), (5, False)])
-def test_what_the_pipeline_trained_is_not_trained_again(place, seed, finished):
+@pytest.mark.parametrize(("seed", "finished", "steps"), [(5, True, 3), (6, True, 3), (5, False, 3), (5, True, 4)])
+def test_what_the_pipeline_trained_is_not_trained_again(place, monkeypatch, seed, finished, steps):
+    recipe = to_dict(place.profile.train) | {"steps": steps}
+    monkeypatch.setattr(study, "load_card", lambda folder: SimpleNamespace(training={"settings": recipe}))
     made = place.profile.results_folder("models", "faces-joint")
     (made / "model.safetensors").write_bytes(b"of the pipeline")
     if finished:
@@ -211,8 +214,8 @@ def test_what_the_pipeline_trained_is_not_trained_again(place, seed, finished):
     before = sorted(made.parent.rglob("*"))
     assert place.profile.train.seed == 5
     run(place, study=PROFILE["study"] | {"seeds": [seed], "models": ["joint"], "sweep": False})
-    # only a finished network of its own seed and all pairs is the same training
-    keys = [] if (seed, finished) == (5, True) else [f"joint-8-s{seed}"]
+    # only a finished network of its own seed, recipe and all pairs is the same training
+    keys = [] if (seed, finished, steps) == (5, True, 3) else [f"joint-8-s{seed}"]
     assert [key for key, *_ in place.trained] == [*keys, f"joint-4-s{seed}"]
     assert sorted(made.parent.rglob("*")) == before and (made / "model.safetensors").read_bytes() == b"of the pipeline"
 

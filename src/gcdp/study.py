@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gcdp.checkpoint import load_tensors, save_tensors
+from gcdp.checkpoint import load_card, load_tensors, save_tensors
 from gcdp.config import Profile, load_profile
 from gcdp.errors import CheckpointError, DataError, GCDPError
 from gcdp.evaluation.layouts import agreement
@@ -81,7 +81,7 @@ def train_trial(profile: Profile, domain: str, trial: Trial) -> Path:
     run = prepare_run(profile, domain, trial.model, seed=trial.seed, pairs=trial.pairs)
     if trial.pairs == len(open_pairs(profile, domain, "train")) and trial.seed == profile.train_for(trial.model).seed:
         made = model_folder(profile, domain, trial.model)
-        if (made / "config.json").is_file():
+        if (made / "config.json").is_file() and load_card(made).training.get("settings") == to_dict(run.config):
             return made
     if not (run.model_folder / "config.json").is_file():
         fit(profile, trial.model, run)
@@ -222,7 +222,12 @@ class Study:
         return result
 
     def sweep(self, key: str) -> dict[str, Any]:
-        """All guidance scales of one trial, in the form that `07_evaluate` keeps."""
+        """All guidance scales of one trial, in the form that `07_evaluate` keeps.
+
+        Raises DataError where the study judged its networks at the chosen scale alone (`study.sweep`).
+        """
+        if key not in self.facts.get("sweeps", {}):
+            raise DataError(f"the study holds no sweep of {key}: set study.sweep in its profile and judge it anew")
         facts = self.facts["trials"][key]
         points = [{"guidance": float(scale), **scores} for scale, scores in self.facts["sweeps"][key].items()]
         return {"sweep": points, "best": facts["guidance"], "chosen": facts["scores"], "n": facts["scores"]["f1"]["n"]}

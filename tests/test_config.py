@@ -197,7 +197,7 @@ def test_use_selects_all_of_a_profile(repository):
     write(repository, LEAST | {"models": {"joint": {}, "lone": {"layout": False}}})
     use("mine")
     both = {f"streets-{model}": {"domain": "streets", "model": model} for model in ("joint", "lone")}
-    chosen = {"profile": "mine", "domains": ["streets"], "described": []}
+    chosen = {"profile": "mine", "domains": ["streets"], "described": [], "listed": ["streets"]}
     assert selected() == {**chosen, "models": both, "sampled": both, "judged": both}
     before = (repository / "params.yaml").read_text()
     with pytest.raises(ConfigError, match="unknown"):

@@ -1,5 +1,6 @@
 """What several referees find together, by hand: stand-ins for networks that see what the test says they see."""
 
+from copy import deepcopy
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,7 @@ from gcdp.data.attributes import AttributeTable
 from gcdp.errors import DataError
 from gcdp.evaluation.scores import RealReference
 from gcdp.evaluation.segmenter import Judgement
+from gcdp.evaluation.statistics import undefined
 from gcdp.panel import Panel, Verdict
 from gcdp.runs import HeldOut
 
@@ -20,7 +22,12 @@ PRESENT = np.array([[1, 0, 1, 1], [0, 1, 1, 0], [0, 0, 0, 1], [1, 1, 1, 1]], boo
 OWN, NEXT = 2 / 4, 3 / 4
 SCORES, NEXT_SCORES = np.array([30.0, 10.0, 20.0, 0.0]), np.array([4.0, 8.0, 0.0, 4.0])
 VERDICT = Verdict(None, PRESENT, SCORES.astype(np.float32), NEXT_SCORES.astype(np.float32))
-FOUND = {"f1": {"value": 0.5}, "chance": {"f1": {"value": 0.25}}}
+FOUND = {
+    "miou": {"value": 0.5, "n": 4},
+    "f1": {"value": 0.5, "n": 4},
+    "per_class": {"sky": {"recall": 1.0, "precision": 0.5}},
+    "chance": {"f1": {"value": 0.25, "n": 4}},
+}
 
 
 class Reader:
@@ -71,8 +78,15 @@ def test_recall_and_score_stand_beside_their_chance():
     assert all(found[name]["n"] == 4 for name in ("attribute_recall", "alignment"))
     for estimate in (found["attribute_recall"], found["alignment"]):
         assert estimate["low"] <= estimate["value"] <= estimate["high"]
-    assert found["alignment_name"] == "stub score" and found["f1"] == FOUND["f1"]
-    assert found["chance"]["f1"] == {"value": 0.25}
+    assert found["alignment_name"] == "stub score" and found["miou"] == FOUND["miou"]
+
+
+def test_precision_of_classes_is_left_out_where_captions_name_attributes():
+    found = FULL.add(FOUND, VERDICT, CAPTIONS)
+    assert found["f1"] == found["chance"]["f1"] == undefined(4)
+    assert found["per_class"] == {"sky": {"recall": 1.0, "precision": None}}
+    without = Panel(segmenter(), None, Counter()).add(FOUND, VERDICT, CAPTIONS)
+    assert all(without[name] == FOUND[name] for name in ("f1", "miou", "per_class"))
 
 
 def test_attributes_stand_one_by_one():
@@ -83,7 +97,7 @@ def test_attributes_stand_one_by_one():
 
 
 def test_what_was_found_before_is_left_as_it_was():
-    before = {**FOUND, "chance": dict(FOUND["chance"])}
+    before = deepcopy(FOUND)
     FULL.add(FOUND, VERDICT, CAPTIONS)
     assert before == FOUND
 

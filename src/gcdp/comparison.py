@@ -38,7 +38,7 @@ PAPER_TABLE_1 = (
     ("GCDP", "20.36", "65.80", "42.22"),
 )
 COLUMNS = ("model", "source", "protocol", "steps", "pairs_seen", "n", "guidance", "distance", "mIoU", "FSD", "FSD_of",
-           "recall_1px", "recall_area", "precision", "F1")  # fmt: skip
+           "recall_1px", "recall_area", "precision", "F1", "attributes", "alignment")  # fmt: skip
 
 
 def order(models: Mapping[str, Any]) -> list[str]:
@@ -121,8 +121,9 @@ def _budget(training: Mapping[str, Any]) -> dict[str, str]:
 
 def _scores(point: Mapping[str, Any]) -> dict[str, str]:
     fields = {"mIoU": "miou", "recall_1px": "semantic_recall", "recall_area": "semantic_recall_area",
-              "precision": "precision", "F1": "f1"}  # fmt: skip
+              "precision": "precision", "F1": "f1", "attributes": "attribute_recall"}  # fmt: skip
     texts = {column: _text(point.get(name)) for column, name in fields.items()}
+    texts["alignment"] = _text(point.get("alignment"), 1)
     return {**texts, "distance": _text(point["frechet"]), "FSD": _text(point["fsd"], 1), "FSD_of": point["fsd_of"]}
 
 

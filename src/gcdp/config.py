@@ -190,17 +190,19 @@ def use(name: str) -> None:
     """Select a profile: rewrite `params.yaml` with all domains and models of that profile.
 
     `models` are trained, `sampled` drawn from for Fig. 5, `judged` by the referees; an entry is one stage of each.
-    `described` are the domains whose captions name attributes: only they have a Fig. 1 and 7.
+    `described` are the domains whose captions name attributes: only they have a Fig. 1 and 7, only `listed`, the
+    others, whose captions name every class, a Fig. 6.
     """
     profile = load_profile(name)
     chosen: dict[str, Any] = {"models": {}, "sampled": {}, "judged": {}}
     seen = {domain: profile.for_domain(domain).referee for domain in profile.domains}
     described = [domain for domain, referee in seen.items() if referee.attributes.name and referee.alignment.name]
+    lists = {"described": described, "listed": [domain for domain in profile.domains if domain not in described]}
     for domain in profile.domains:
         for key, models in _stages(profile.for_domain(domain)).items():
             chosen[key] |= {f"{domain}-{model}": {"domain": domain, "model": model} for model in models}
     text = "# Written by `python -m gcdp.config use <profile>`; take lines out to run fewer domains or models.\n"
-    text += yaml.safe_dump({"profile": name, "domains": list(profile.domains), "described": described}, sort_keys=False)
+    text += yaml.safe_dump({"profile": name, "domains": list(profile.domains), **lists}, sort_keys=False)
     text += yaml.safe_dump(chosen, sort_keys=False, default_flow_style=None)
     (repository_root() / "params.yaml").write_text(text)
 

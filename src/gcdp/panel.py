@@ -32,6 +32,7 @@ from gcdp.evaluation.referees import load_referee
 from gcdp.evaluation.scores import RealReference, score
 from gcdp.evaluation.segmenter import Judgement
 from gcdp.evaluation.segmenter_training import train_segmenter
+from gcdp.evaluation.statistics import undefined
 from gcdp.runs import HeldOut, open_pairs, released_folder, write_json
 from gcdp.text import load_encoder
 
@@ -72,10 +73,12 @@ class Panel:
         """`found` and, where there are such referees, the Estimates "attribute_recall" and "alignment".
 
         Both stand in "chance" too, with the caption of the next image in place of the own. "per_attribute": {name:
-        Estimate}; "attribute_macro": the mean over attributes; "alignment_name": what the score is called.
+        Estimate}; "attribute_macro": the mean over attributes; "alignment_name": what the score is called. Precision
+        and F1 of classes are then undefined: captions that name attributes leave out most classes that are there.
         """
         found = {**found, "chance": dict(found["chance"])}
         if self.attributes:
+            _leave_out_precision(found)
             table = self.attributes.table
             recall = attribute_recall(verdict.present, captions, table)
             found |= {"attribute_recall": recall["micro"], "attribute_macro": recall["macro"]}
@@ -96,6 +99,12 @@ class Panel:
         if self.alignment:
             kept |= {"alignment": verdict.alignment.astype(np.float32), "captions": np.ones(len(captions), np.uint8)}
         return kept
+
+
+def _leave_out_precision(found: dict[str, Any]) -> None:
+    for point in (found, found["chance"]):
+        point |= {name: undefined(point[name]["n"]) for name in ("precision", "precision_1px", "f1") if name in point}
+    found["per_class"] = {name: {**row, "precision": None} for name, row in found["per_class"].items()}
 
 
 def _next(captions: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 from gcdp.checkpoint import ModelCard, atomic_write
 from gcdp.config import SPLITS, Profile, TrainConfig, load_profile, repository_root
 from gcdp.data import open_source
-from gcdp.data.captions import read_captions, with_mirrors, write_captions
+from gcdp.data.captions import caption_with, read_captions, with_mirrors, write_captions
 from gcdp.data.classes import ClassTable
 from gcdp.data.pairs import Augmentation, PairDataset, PairStore, build_store, draw_subset
 from gcdp.errors import CheckpointError, ConfigError
@@ -122,6 +122,12 @@ class HeldOut:
 
     def __len__(self) -> int:
         return len(self.captions)
+
+    @property
+    def class_captions(self) -> list[str]:
+        """Captions that name every class of the layouts, which those of a source with its own captions need not do."""
+        present = [[k for k in np.unique(layout).tolist() if k in self.classes.labeled] for layout in self.layouts]
+        return [caption_with(classes, self.classes) for classes in present]
 
 
 def held_out(profile: Profile, domain: str, split: str, count: int | None = None) -> HeldOut:

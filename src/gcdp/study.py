@@ -211,8 +211,11 @@ class Study:
         if [key.removeprefix(ours) for key in keys[0]] != [key.removeprefix(theirs) for key in keys[1]]:
             raise DataError(f"'{ours}' and '{theirs}' were trained with other seeds or pairs: finish the study first")
         result: dict[str, Any] = {}
+        described = any(f"{key}/attributes_named" in self.tensors for key in keys[0])
         for name, (top, _, _) in MEASURES.items():
-            if any(f"{key}/{top}" in self.tensors for key in keys[0]):
+            # captions that name attributes leave out most classes that are there: precision means nothing then
+            counted = any(f"{key}/{top}" in self.tensors for key in keys[0])
+            if counted and not (described and name in ("precision", "precision_1px", "f1")):
                 found = difference(*(self.ratios(model, name, pairs) for model in (ours, theirs)))
                 result[name] = {key: found[key] for key in ("value", "low", "high")}
         distances = [[self._frechet(key) for key in side] for side in keys]

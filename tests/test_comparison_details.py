@@ -4,7 +4,10 @@ import csv
 
 import pytest
 
-from gcdp.comparison import attribute_rows, class_rows, markdown, write_csv
+from gcdp.comparison import OWN_CLASS, attribute_rows, by_own_class, class_rows, markdown, write_csv
+from gcdp.data.attributes import AttributeTable
+from gcdp.data.classes import CELEBA
+from gcdp.data.toy_faces import COLUMNS
 
 
 def estimate(value, n=8, spread=0.25):
@@ -91,3 +94,12 @@ def test_such_tables_are_written_with_their_own_columns(rows, tmp_path):
         assert list(csv.DictReader(file)) == rows
     lines = markdown(rows, columns).splitlines()
     assert lines[0] == "| " + " | ".join(columns) + " |" and len(lines) == 6
+
+
+def test_attributes_with_a_class_of_their_own_are_pooled_apart():
+    found = {"Wearing_Hat": (0.5, 4), "Eyeglasses": (1.0, 2), "Smiling": (0.25, 8), "Bangs": (None, 0)}
+    point = {"per_attribute": {name: {"value": value, "n": n} for name, (value, n) in found.items()}}
+    groups = by_own_class(point)
+    assert (groups["own class"]["value"], groups["own class"]["n"]) == (4 / 6, 6)
+    assert (groups["no class"]["value"], groups["no class"]["n"]) == (2 / 8, 8)
+    assert set(OWN_CLASS.values()) <= set(CELEBA.names) and set(OWN_CLASS) <= set(AttributeTable.of(COLUMNS).names)

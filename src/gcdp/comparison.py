@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from gcdp import report
+from gcdp.evaluation.statistics import Estimate, proportion
 
 # name -> (color, marker); whatever else is judged takes the spare ones in turn
 STYLES = {
@@ -37,6 +38,14 @@ PAPER_TABLE_1 = (
     ("Semantic Palette", "52.13", "53.17", "48.29"),
     ("GCDP", "20.36", "65.80", "42.22"),
 )
+# attributes of faces that are seen as a class of the layout; all others change the shape, color or texture of classes
+OWN_CLASS = {
+    "Eyeglasses": "eyeglasses",
+    "Mouth_Slightly_Open": "mouth",
+    "Wearing_Earrings": "earring",
+    "Wearing_Hat": "hat",
+    "Wearing_Necklace": "necklace",
+}
 COLUMNS = ("model", "source", "protocol", "steps", "pairs_seen", "n", "guidance", "distance", "mIoU", "FSD", "FSD_of",
            "recall_1px", "recall_area", "precision", "F1", "attributes", "alignment")  # fmt: skip
 
@@ -170,6 +179,16 @@ def attribute_rows(rows: Mapping[str, Mapping[str, dict]], known: Mapping[str, A
         first = {"attribute": text, "named_by": "", "real images": _text(pick(real)["attribute_recall"], 3)}
         table.append({**first, **found})
     return table
+
+
+def by_own_class(point: Mapping[str, Any]) -> dict[str, Estimate]:
+    """{"own class", "no class"}: recall of the attributes with and without a class of their own, cases pooled."""
+    pooled = {"own class": [0, 0], "no class": [0, 0]}
+    for name, found in point["per_attribute"].items():
+        cases = pooled["own class" if name in OWN_CLASS else "no class"]
+        cases[0] += round((found["value"] or 0) * found["n"])
+        cases[1] += found["n"]
+    return {name: proportion(*cases) for name, cases in pooled.items()}
 
 
 def _share(value: float | None) -> str:

@@ -11,6 +11,7 @@ import pytest
 import tiny
 import tiny_attributes
 import torch
+from accelerate.state import AcceleratorState
 
 # One thread: tiny tensors gain nothing from more, and results do not depend on the machine's core count.
 torch.set_num_threads(1)
@@ -79,3 +80,12 @@ def empty(stub_encoder, tmp_path, monkeypatch) -> Path:
     """An empty working folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def on_the_cpu(monkeypatch):
+    """Sums have one order there, so that runs compare to the bit."""
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)

@@ -9,7 +9,6 @@ import pytest
 import tiny
 import tiny_attributes
 import torch
-from accelerate.state import AcceleratorState
 from tiny_attributes import PoolingStub, Traces, pairs_of
 
 from gcdp.checkpoint import load_tensors
@@ -30,16 +29,10 @@ from gcdp.evaluation.alignment_training import info_nce, train_two_tower
 from gcdp.evaluation.attributes import load_attributes
 from gcdp.text import load_encoder
 
+pytestmark = pytest.mark.usefixtures("on_the_cpu")
+
 CONFIG = TwoTowerConfig((8, 12), embedding=8, hidden=16)
 ENCODER = PoolingStub()
-
-
-@pytest.fixture(autouse=True)
-def on_the_cpu(monkeypatch):
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="module")

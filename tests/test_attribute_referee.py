@@ -34,18 +34,11 @@ from gcdp.evaluation.attributes import (
 from gcdp.evaluation.segmenter import SegmentationNet, SegmenterConfig, image_tensor, load_segmenter, save_segmenter
 from gcdp.evaluation.statistics import difference
 
+pytestmark = pytest.mark.usefixtures("on_the_cpu")
+
 HANDMADE = AttributeTable.of(["Smiling", "Male", "Wearing_Hat", "Eyeglasses", "Bangs"])
 CAPTIONS = ["She is smiling and wears a hat.", "He has eyeglasses.", "This is a man.", "She is smiling."]
 PRESENT = np.array([[1, 0, 0, 0, 0], [1, 1, 1, 1, 0], [0, 1, 1, 0, 1], [0, 0, 0, 1, 0]], bool)
-
-
-@pytest.fixture(autouse=True)
-def on_the_cpu(monkeypatch):
-    """Sums have one order there, so that runs compare to the bit."""
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="module")

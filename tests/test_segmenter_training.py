@@ -18,20 +18,13 @@ from gcdp.evaluation.segmenter import Segmenter, SegmenterConfig, load_segmenter
 from gcdp.evaluation.segmenter_training import train_segmenter
 from gcdp.training_state import read_curve
 
+pytestmark = pytest.mark.usefixtures("on_the_cpu")
+
 NETWORK = SegmenterConfig((8, 12))
 RECIPE = TrainConfig(
     steps=60, batch_size=8, learning_rate=2e-2, warmup=5, decay=True, clip=1.0, ema_decay=0.9, ema_every=1,
     log_every=10, checkpoint_every=25,
 )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def on_the_cpu(monkeypatch):
-    """Sums have one order there, so that runs compare to the bit."""
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="module")

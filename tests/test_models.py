@@ -68,13 +68,13 @@ def test_a_model_in_another_folder_is_opened_there(place, profile):
     assert models.open_model(profile, "streets", "joint", folder).card.training["model"] == "joint"
     with pytest.raises(CheckpointError, match="streets-joint"):
         models.open_model(profile, "streets", "joint")
-    with pytest.raises(ConfigError, match="profile 'tiny' has no model 'other': choose one of gaussian, image"):
+    with pytest.raises(ConfigError, match="profile 'tiny' has no model 'other': choose one of joint, gaussian"):
         models.open_model(profile, "streets", "other")
 
 
 def test_composed_models_are_not_trained_themselves(place, profile):
     run = prepare_run(profile, "streets", "joint")
-    for name, parts in (("two_stage", "image_given_layout, layout_first"), ("pixel_classifier", "gaussian")):
+    for name, parts in (("two_stage", "layout_first, image_given_layout"), ("pixel_classifier", "gaussian")):
         with pytest.raises(ConfigError, match=f"'{name}' is made of {parts}: train these"):
             models.fit(profile, name, run)
 

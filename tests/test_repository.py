@@ -143,7 +143,7 @@ def test_notebooks_and_stages_match():
 
 
 def test_stages_run_for_what_is_selected_and_track_what_a_domain_changes():
-    each = {None, "${domains}", "${described}", "${models}", "${sampled}", "${judged}"}
+    each = {None, "${domains}", "${described}", "${listed}", "${models}", "${sampled}", "${judged}"}
     for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
         assert (loop := stage.get("foreach", stage.get("matrix", {}).get("domain"))) in each, name
         content = stage.get("do", stage)

@@ -177,7 +177,7 @@ def repository(place, tmp_path, monkeypatch):
     (tmp_path / "params" / "tiny.yaml").write_text(yaml.safe_dump(profile))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(runs, "open_source", lambda kind, root: tiny.Scenes())
-    monkeypatch.setattr(runs, "_draw_streets", lambda *arguments: None)
+    monkeypatch.setattr(runs, "_draw", lambda *arguments: None)
     monkeypatch.setattr(runs, "load_encoder", lambda name, max_tokens, folder: tiny.StubEncoder())
     for prepare in (runs.prepare_pairs, runs.prepare_captions, runs.prepare_text):
         prepare(load_profile("tiny"), "streets")

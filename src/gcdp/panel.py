@@ -65,7 +65,7 @@ class Panel:
         return Verdict(self.segmenter.judge(images), present, own, following)
 
     def score(self, verdict: Verdict, layouts, world: HeldOut, real: RealReference, min_area: int) -> dict[str, Any]:
-        """One point of an evaluation: `evaluation.scores.score`, and what `correspondences` adds."""
+        """One point of an evaluation: `evaluation.scores.score`, and what `add` adds."""
         found = score(verdict.judgement, layouts, world.captions, world.classes, real, min_area)
         return self.add(found, verdict, world.captions)
 

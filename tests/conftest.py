@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import places
@@ -82,10 +84,17 @@ def empty(stub_encoder, tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+@contextmanager
+def cpu_alone() -> Iterator[None]:
+    """Accelerate stays on the CPU, where sums have one order, so that runs compare to the bit."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACCELERATE_USE_CPU", "1")
+        AcceleratorState._reset_state(reset_partial_state=True)
+        yield
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+
 @pytest.fixture
-def on_the_cpu(monkeypatch):
-    """Sums have one order there, so that runs compare to the bit."""
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
+def on_the_cpu():
+    with cpu_alone():
+        yield

@@ -9,7 +9,7 @@ import pytest
 import tiny
 import tiny_attributes
 import torch
-from accelerate.state import AcceleratorState
+from conftest import cpu_alone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_attributes import NETWORK, TABLE, Traces, pairs_of
@@ -50,9 +50,7 @@ def store(tmp_path_factory):
 def trained(store, tmp_path_factory):
     """An uninterrupted run: its folder, in it state and model."""
     folder = tmp_path_factory.mktemp("whole")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ACCELERATE_USE_CPU", "1")
-        AcceleratorState._reset_state(reset_partial_state=True)
+    with cpu_alone():
         fit(store, folder)
     return folder
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from accelerate.state import AcceleratorState
+from conftest import cpu_alone
 
 from gcdp.checkpoint import load_tensors
 from gcdp.config import TrainConfig
@@ -36,9 +36,7 @@ def store(tmp_path_factory):
 def trained(store, tmp_path_factory):
     """An uninterrupted run: its folder, in it state and model."""
     folder = tmp_path_factory.mktemp("whole")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ACCELERATE_USE_CPU", "1")
-        AcceleratorState._reset_state(reset_partial_state=True)
+    with cpu_alone():
         fit(store, folder)
     return folder
 

@@ -12,8 +12,8 @@ import time
 
 import torch
 
-from gcdp.categorical import CategoricalDiffusion
-from gcdp.schedules import NoiseSchedule
+from gcdp.diffusion.categorical import CategoricalDiffusion
+from gcdp.diffusion.schedules import NoiseSchedule
 
 ROUNDS = 15
 SIZES = [(20, 4, 128, 256), (171, 2, 128, 128)]  # K, B, H, W

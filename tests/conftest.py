@@ -8,12 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import places
 import pytest
-import tiny
-import tiny_attributes
 import torch
 from accelerate.state import AcceleratorState
+from worlds import places, tiny, tiny_attributes
 
 # One thread: tiny tensors gain nothing from more, and results do not depend on the machine's core count.
 torch.set_num_threads(1)
@@ -31,9 +29,11 @@ def real_data() -> Path:
 
 def stub_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace the language model by fixed random vectors, wherever text is encoded."""
-    for module in ("runs", "pipeline", "baselines.latent"):
+    for module in ("experiments.datasets", "generators.pipeline", "generators.latent"):
         monkeypatch.setattr(f"gcdp.{module}.load_encoder", lambda *args, **settings: tiny.StubEncoder())
-    monkeypatch.setattr("gcdp.panel.load_encoder", lambda *args, **settings: tiny_attributes.PoolingStub())
+    monkeypatch.setattr(
+        "gcdp.experiments.referees.load_encoder", lambda *args, **settings: tiny_attributes.PoolingStub()
+    )
 
 
 @pytest.fixture

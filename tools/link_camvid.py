@@ -10,9 +10,9 @@ import json
 import sys
 from pathlib import Path
 
-from gcdp.config import load_profile
-from gcdp.data.folder import FolderSource
+from gcdp.data.sources.folder import FolderSource
 from gcdp.errors import DataError, GCDPError
+from gcdp.experiments.profile import load_profile
 
 CLASSES = {  # in the order of the label ids, with the colors of the original distribution
     "sky": (128, 128, 128),

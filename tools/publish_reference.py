@@ -2,7 +2,7 @@
 
 import shutil
 
-from gcdp.config import repository_root
+from gcdp.experiments.profile import repository_root
 
 PARTS = ("figures", "metrics", "tables", "notebooks")
 

@@ -11,13 +11,14 @@ import shutil
 import sys
 from pathlib import Path
 
-from gcdp.checkpoint import file_hash, load_model, load_tensors, save_model, with_training
-from gcdp.config import Profile, load_profile, repository_root
 from gcdp.errors import GCDPError
-from gcdp.evaluation.referee_files import save_referee
-from gcdp.models import expected_card
-from gcdp.panel import referee_folder
-from gcdp.study import RECORDS, Study
+from gcdp.evaluation.referees.files import save_referee
+from gcdp.experiments.models import expected_card
+from gcdp.experiments.profile import Profile, load_profile, repository_root
+from gcdp.experiments.referees import referee_folder
+from gcdp.experiments.study import RECORDS, Study
+from gcdp.storage import load_tensors, sha256
+from gcdp.training.checkpoint import load_model, save_model, with_training
 
 MAX_BYTES = 6 * 2**20
 
@@ -57,7 +58,7 @@ def release_model(profile: Profile, domain: str, model: str, target: Path) -> No
 def release_referee(source: Path, target: Path) -> None:
     """A referee of whatever kind in half precision, and its curve."""
     card = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    if card["sha256"] != file_hash(source / "model.safetensors"):
+    if card["sha256"] != sha256(source / "model.safetensors"):
         raise SystemExit(f"{source / 'model.safetensors'} does not match its checksum: train the referee again")
     weights = {
         k: v.half() if v.is_floating_point() else v for k, v in load_tensors(source / "model.safetensors")[0].items()

@@ -90,7 +90,7 @@ class AttributeTable:
         return len(self.names)
 
     @property
-    def judged(self) -> tuple[int, ...]:
+    def nameable(self) -> tuple[int, ...]:
         """Indices of the attributes that captions can name."""
         return tuple(index for index, group in enumerate(self.phrases) if group)
 
@@ -212,7 +212,7 @@ def attributes_in_caption(caption: str, table: AttributeTable) -> list[int]:
     any") covers the next attribute and those joined to it by "or"/"nor"; "and" or a comma end it, because
     captions list "no beard, and straight hair".
     """
-    if not table.judged:
+    if not table.nameable:
         return []
     text = caption.replace("’", "'")
     pattern, parts = _matcher(table)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gcdp.data.files import read_json
 from gcdp.errors import DataError
+from gcdp.storage import read_json
 
 STREET_TEMPLATE = "An image of an urban street view with {classes}."
 PLAIN_TEMPLATE = "An image with {classes}."

@@ -15,8 +15,8 @@ from gcdp.data.augmentation import Augmentation
 from gcdp.data.batches import EpochBatches
 from gcdp.data.captions import mirror_caption, with_mirrors
 from gcdp.data.classes import ClassTable
-from gcdp.data.files import atomic_folder, read_json, sha256
 from gcdp.errors import ConfigError, DataError
+from gcdp.storage import atomic_folder, read_json, sha256
 
 __all__ = [
     "Augmentation",

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gcdp.errors import ConfigError
 from gcdp.evaluation import frechet
-from gcdp.evaluation.segmenter import image_batches
+from gcdp.evaluation.referees.segmenter import image_batches
 from gcdp.evaluation.statistics import Estimate
 
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"

@@ -10,18 +10,18 @@ from gcdp.evaluation.layouts import class_areas
 from gcdp.evaluation.statistics import RESAMPLES, bootstrap_percentiles, resampled_counts, undefined
 
 
-def confusion(layouts: np.ndarray, judged: np.ndarray, num_classes: int) -> np.ndarray:
+def confusion(layouts: np.ndarray, seen: np.ndarray, num_classes: int) -> np.ndarray:
     """Pixels by label of the layout (rows) and label of the referee (columns), (N, H, W) each: int64 (K, K).
 
     Raises DataError for unequal shapes or a label outside 0..K-1.
     """
-    layouts, judged = _checked(layouts, judged, num_classes)
-    flat = layouts.astype(np.int64) * num_classes + judged
+    layouts, seen = _checked(layouts, seen, num_classes)
+    flat = layouts.astype(np.int64) * num_classes + seen
     return np.bincount(flat.ravel(), minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
 def alignment_miou(
-    layouts: np.ndarray, judged: np.ndarray, classes: ClassTable, resamples: int = RESAMPLES, seed: int = 0
+    layouts: np.ndarray, seen: np.ndarray, classes: ClassTable, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict:
     """Mean intersection over union of layouts and the referee's labels, (N, H, W) each, for a whole set of images.
 
@@ -33,10 +33,10 @@ def alignment_miou(
     Returns {"value", "low", "high", "n", "per_class"}, the interval by drawing the n images anew.
     Raises DataError as `confusion`.
     """
-    layouts, judged = _checked(layouts, judged, classes.num_classes)
+    layouts, seen = _checked(layouts, seen, classes.num_classes)
     if not len(layouts):
         return {**undefined(), "per_class": {classes.names[k]: None for k in classes.labeled}}
-    both, either = (part[:, list(classes.labeled)].astype(np.float64) for part in _overlaps(layouts, judged, classes))
+    both, either = (part[:, list(classes.labeled)].astype(np.float64) for part in _overlaps(layouts, seen, classes))
     scores = _ious(both.sum(0), either.sum(0))
     draws = [_mean(_ious(counts @ both, counts @ either)) for counts in resampled_counts(len(both), resamples, seed)]
     low, high = bootstrap_percentiles(np.concatenate(draws))
@@ -53,7 +53,7 @@ def alignment_miou(
     }
 
 
-def _overlaps(layouts: np.ndarray, judged: np.ndarray, classes: ClassTable) -> tuple[np.ndarray, np.ndarray]:
+def _overlaps(layouts: np.ndarray, seen: np.ndarray, classes: ClassTable) -> tuple[np.ndarray, np.ndarray]:
     """Pixels of each class on both sides, and on either, of every image: int64 (N, K) each.
 
     These two are all that the bootstrap needs of the confusion matrices of single images, K times smaller.
@@ -61,7 +61,7 @@ def _overlaps(layouts: np.ndarray, judged: np.ndarray, classes: ClassTable) -> t
     count = classes.num_classes
     # Label K collects the pixels that do not count; its column is dropped.
     skipped = np.zeros(layouts.shape, bool) if classes.unlabeled is None else layouts == classes.unlabeled
-    reference, seen = (np.where(skipped, count, part.astype(np.int64)) for part in (layouts, judged))
+    reference, seen = (np.where(skipped, count, part.astype(np.int64)) for part in (layouts, seen))
     both = np.where(reference == seen, reference, count)
     areas, others, shared = (class_areas(part, count + 1)[:, :count] for part in (reference, seen, both))
     return shared, areas + others - shared
@@ -79,11 +79,11 @@ def _mean(ious: np.ndarray) -> np.ndarray:
     return np.divide(np.where(found, ious, 0).sum(1), count, out=np.full(len(ious), np.nan), where=count > 0)
 
 
-def _checked(layouts: np.ndarray, judged: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    layouts, judged = np.asarray(layouts), np.asarray(judged)
-    if layouts.ndim != 3 or layouts.shape != judged.shape:
-        raise DataError(f"layouts and the referee's labels must be equal in shape, got {layouts.shape}, {judged.shape}")
-    for part in (layouts, judged):
+def _checked(layouts: np.ndarray, seen: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    layouts, seen = np.asarray(layouts), np.asarray(seen)
+    if layouts.ndim != 3 or layouts.shape != seen.shape:
+        raise DataError(f"layouts and the referee's labels must be equal in shape, got {layouts.shape}, {seen.shape}")
+    for part in (layouts, seen):
         if part.size and not 0 <= int(part.min()) <= int(part.max()) < num_classes:
             raise DataError(f"labels lie outside 0..{num_classes - 1}: map them to the class table first")
-    return layouts, judged
+    return layouts, seen

@@ -24,26 +24,26 @@ __all__ = ["calibrate_area", "recall_cases", "semantic_agreement", "semantic_rec
 
 
 def semantic_recall(
-    judged: np.ndarray, captions: Sequence[str], classes: ClassTable, min_area: int = 1
+    seen: np.ndarray, captions: Sequence[str], classes: ClassTable, min_area: int = 1
 ) -> dict[str, Estimate | dict | float | None]:
-    """Share of the named classes that the referee finds, in `judged` layouts (N, H, W), from `min_area` pixels on.
+    """Share of the named classes that the referee finds, in `seen` layouts (N, H, W), from `min_area` pixels on.
 
     Returns {"micro", "macro", "per_class", "n_per_class"}: `micro` is an Estimate over all (image, named class)
     cases, its interval by drawing images anew; `macro` is the mean over classes; a class that no caption names
     scores None. Raises DataError where captions and images differ in number, or `min_area` < 1.
     """
-    return semantic_agreement(judged, captions, classes, min_area)["recall"]
+    return semantic_agreement(seen, captions, classes, min_area)["recall"]
 
 
 def semantic_agreement(
-    judged: np.ndarray, captions: Sequence[str], classes: ClassTable, min_area: int = 1
+    seen: np.ndarray, captions: Sequence[str], classes: ClassTable, min_area: int = 1
 ) -> dict[str, dict]:
-    """Recall, precision and F1 of the captions' classes in `judged` layouts (N, H, W), from `min_area` pixels on.
+    """Recall, precision and F1 of the captions' classes in `seen` layouts (N, H, W), from `min_area` pixels on.
 
     {"recall", "precision"}, each as in `semantic_recall`, and "f1" with `micro` alone: 2 |both| / (|named| + |seen|)
     over all (image, class) cases, which is the harmonic mean of the two micro scores.
     """
-    found = agreement(judged, captions, classes, min_area)
+    found = agreement(seen, captions, classes, min_area)
     f1 = bootstrap_ratio(2 * found.both.sum(1), found.named.sum(1) + found.held.sum(1))
     return {
         "recall": _scores(found.both, found.named, classes),
@@ -53,10 +53,10 @@ def semantic_agreement(
 
 
 def recall_cases(
-    judged: np.ndarray, captions: Sequence[str], classes: ClassTable, min_area: int = 1
+    seen: np.ndarray, captions: Sequence[str], classes: ClassTable, min_area: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
     """Named classes found and named classes of each image, int64 (N,) each: what `statistics.difference` takes."""
-    found: Agreement = agreement(judged, captions, classes, min_area)
+    found: Agreement = agreement(seen, captions, classes, min_area)
     return found.both.sum(1), found.named.sum(1)
 
 
@@ -66,11 +66,11 @@ def _scores(hits: np.ndarray, cases: np.ndarray, classes: ClassTable) -> dict:
     return {"micro": micro, **{key: summary[key] for key in ("macro", "per_class", "n_per_class")}}
 
 
-def calibrate_area(judged: np.ndarray, captions: Sequence[str], classes: ClassTable, rate: float = 0.05) -> dict:
+def calibrate_area(seen: np.ndarray, captions: Sequence[str], classes: ClassTable, rate: float = 0.05) -> dict:
     """Smallest area at which the referee rarely sees, in real images, a class that their captions do not name.
 
     Args:
-        judged: what the referee sees in real images, labels (N, H, W).
+        seen: what the referee sees in real images, labels (N, H, W).
         captions: of those images; each must name every class that its image shows.
         rate: largest share of false alarms, 0..1.
 
@@ -85,9 +85,9 @@ def calibrate_area(judged: np.ndarray, captions: Sequence[str], classes: ClassTa
     """
     if not 0 <= rate <= 1:
         raise DataError(f"rate is {rate}: give the largest share of false alarms, between 0 and 1")
-    if len(captions) != len(judged):
-        raise DataError(f"need one caption an image, got {len(captions)} captions for {len(judged)} images")
-    areas, lacking = class_areas(judged, classes.num_classes), ~named_classes(captions, classes)
+    if len(captions) != len(seen):
+        raise DataError(f"need one caption an image, got {len(captions)} captions for {len(seen)} images")
+    areas, lacking = class_areas(seen, classes.num_classes), ~named_classes(captions, classes)
     labeled = [k for k in classes.labeled if lacking[:, k].any()]
     if not labeled:
         raise DataError(

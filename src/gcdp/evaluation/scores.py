@@ -13,32 +13,32 @@ from gcdp.evaluation import frechet
 from gcdp.evaluation.iou import alignment_miou
 from gcdp.evaluation.layouts import area_shares
 from gcdp.evaluation.recall import semantic_agreement
-from gcdp.evaluation.segmenter import Judgement
+from gcdp.evaluation.referees.segmenter import Reading
 from gcdp.evaluation.statistics import undefined
 
 
 @dataclass(frozen=True)
 class RealReference:
-    """Real pairs that generated ones are held against: a referee's judgement of M images, and their own layouts."""
+    """Real pairs that generated ones are held against: a referee's reading of M images, and their own layouts."""
 
-    judgement: Judgement
+    reading: Reading
     layouts: np.ndarray
 
     def __post_init__(self) -> None:
-        if len(self.layouts) != len(self.judgement.features) or len(self.layouts) < 2:
+        if len(self.layouts) != len(self.reading.features) or len(self.layouts) < 2:
             raise DataError(
                 f"a reference needs at least two real pairs, each with one layout, got {len(self.layouts)} layouts "
-                f"for {len(self.judgement.features)} judged images"
+                f"for {len(self.reading.features)} judged images"
             )
 
     @property
     def features(self) -> np.ndarray:
         """The referee's features of the real images, float32 (M, D)."""
-        return self.judgement.features
+        return self.reading.features
 
 
 def score(
-    judgement: Judgement,
+    reading: Reading,
     layouts: np.ndarray | None,
     captions: Sequence[str],
     classes: ClassTable,
@@ -48,7 +48,7 @@ def score(
     """One point of an evaluation, as plain JSON types.
 
     Args:
-        judgement: what the referee sees in N generated images.
+        reading: what the referee sees in N generated images.
         layouts: the generated layouts (N, H, W), or None for a model that draws none.
         captions: what the N images were drawn from; an empty caption names no class.
         real: pairs of the same split for every model compared.
@@ -65,52 +65,50 @@ def score(
 
     Raises DataError where captions, layouts and judged images differ in number, or are too few for a distance.
     """
-    _check_counts(judgement, layouts, captions)
+    _check_counts(reading, layouts, captions)
     drawn = layouts is not None
-    pair = (layouts, real.layouts) if drawn else (judgement.layouts, real.judgement.layouts)
+    pair = (layouts, real.layouts) if drawn else (reading.layouts, real.reading.layouts)
     distances = {
-        "frechet": frechet.estimate(judgement.features, real.features),
-        "kid": {"value": frechet.kernel_distance(judgement.features, real.features)},
+        "frechet": frechet.estimate(reading.features, real.features),
+        "kid": {"value": frechet.kernel_distance(reading.features, real.features)},
         "fsd": frechet.fsd(*pair, classes.num_classes),
         "fsd_of": "layouts" if drawn else "referee",
     }
-    return {**_agreements(judgement, layouts, captions, classes, min_area), **distances}
+    return {**_agreements(reading, layouts, captions, classes, min_area), **distances}
 
 
-def ceiling(
-    judgement: Judgement, captions: Sequence[str], layouts: np.ndarray, classes: ClassTable, min_area: int
-) -> dict:
+def ceiling(reading: Reading, captions: Sequence[str], layouts: np.ndarray, classes: ClassTable, min_area: int) -> dict:
     """The scores of real held-out pairs, in the form of `score`: what a perfect generator would get.
 
     Recall, precision and mIoU are those of all N pairs. The distances are of one half to the other, every second
     pair against the rest, so that their `n` is half of N: a Fréchet distance grows as samples get fewer, and this
     one is no bound for that of a larger set. Raises DataError as `score`.
     """
-    _check_counts(judgement, layouts, captions)
+    _check_counts(reading, layouts, captions)
     even, odd = slice(0, None, 2), slice(1, None, 2)
-    features, layouts = judgement.features, np.asarray(layouts)
+    features, layouts = reading.features, np.asarray(layouts)
     distances = {
         "frechet": frechet.estimate(features[even], features[odd]),
         "kid": {"value": frechet.kernel_distance(features[even], features[odd])},
         "fsd": frechet.fsd(layouts[even], layouts[odd], classes.num_classes),
         "fsd_of": "layouts",
     }
-    return {**_agreements(judgement, layouts, captions, classes, min_area), **distances}
+    return {**_agreements(reading, layouts, captions, classes, min_area), **distances}
 
 
-def _agreements(judgement: Judgement, layouts, captions: Sequence[str], classes: ClassTable, min_area: int) -> dict:
-    pixel, area = (semantic_agreement(judgement.layouts, captions, classes, smallest) for smallest in (1, min_area))
+def _agreements(reading: Reading, layouts, captions: Sequence[str], classes: ClassTable, min_area: int) -> dict:
+    pixel, area = (semantic_agreement(reading.layouts, captions, classes, smallest) for smallest in (1, min_area))
     labeled = [classes.names[k] for k in classes.labeled]
     if layouts is None:
         miou, ious = undefined(), dict.fromkeys(labeled)
     else:
-        miou = alignment_miou(layouts, judgement.layouts, classes)
+        miou = alignment_miou(layouts, reading.layouts, classes)
         ious = miou.pop("per_class")
-    shares = area_shares(judgement.layouts, classes.num_classes)
+    shares = area_shares(reading.layouts, classes.num_classes)
     return {
         **_micro(pixel, area),
         "precision_1px": pixel["precision"]["micro"],
-        "chance": _chance(judgement, captions, classes, min_area),
+        "chance": _chance(reading, captions, classes, min_area),
         "miou": miou,
         "per_class": {
             name: {
@@ -136,14 +134,14 @@ def _micro(pixel: dict, area: dict) -> dict:
     }
 
 
-def _chance(judgement: Judgement, captions: Sequence[str], classes: ClassTable, min_area: int) -> dict:
+def _chance(reading: Reading, captions: Sequence[str], classes: ClassTable, min_area: int) -> dict:
     """What images score that know the world but not their caption: each is held against the next one's."""
     others = [*captions[1:], *captions[:1]]
-    return _micro(*(semantic_agreement(judgement.layouts, others, classes, smallest) for smallest in (1, min_area)))
+    return _micro(*(semantic_agreement(reading.layouts, others, classes, smallest) for smallest in (1, min_area)))
 
 
-def _check_counts(judgement: Judgement, layouts: np.ndarray | None, captions: Sequence[str]) -> None:
-    counts = {len(judgement.layouts), len(judgement.features), len(captions)}
+def _check_counts(reading: Reading, layouts: np.ndarray | None, captions: Sequence[str]) -> None:
+    counts = {len(reading.layouts), len(reading.features), len(captions)}
     counts |= set() if layouts is None else {len(layouts)}
     if len(counts) != 1:
         raise DataError(f"captions, layouts and judged images differ in number ({sorted(counts)}): pass one of each")

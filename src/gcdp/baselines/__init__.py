@@ -1,1 +1,0 @@
-"""Models and folders that the joint model is held against."""

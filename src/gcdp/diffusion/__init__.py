@@ -1,0 +1,1 @@
+"""The process: schedules, the two chains, both together, and the way back."""

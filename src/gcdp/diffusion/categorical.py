@@ -1,0 +1,132 @@
+"""The layout half: categorical diffusion with uniform noise on integer labels, exact at any stride.
+
+Nothing here builds a one-hot tensor: labels stay integers (B, H, W), and the only tensor with a class axis is
+the predicted distribution (B, K, H, W).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gcdp.diffusion.schedules import NoiseSchedule
+from gcdp.errors import ConfigError
+
+BOUNDS = ("step", "jump")
+
+
+class CategoricalDiffusion:
+    """q(y_t | y_0) = ab_t onehot(y_0) + (1 - ab_t) / K (paper Eq. 11, whose print swaps the two terms).
+
+    Args:
+        num_classes: K.
+        schedule: table of ab = alpha_bar.
+        bound: which reverse jump the loss scores. "step" is the paper's Eq. 19, KL at s = t - 1 times T.
+            "jump" is s = 0, where the KL is the negative log-likelihood of y_0. Both are minimized by the same
+            leave-one-out distribution p(y_0^i | x_t, y_t without pixel i); they weigh the times differently.
+        p2: weight the loss by (1 + SNR)^(-1/2), the authors' setting.
+    """
+
+    def __init__(self, num_classes: int, schedule: NoiseSchedule, bound: str = "step", p2: bool = False):
+        if num_classes < 2:
+            raise ConfigError(f"num_classes must be at least 2, got {num_classes}")
+        if bound not in BOUNDS:
+            raise ConfigError(f"layout bound '{bound}' is unknown: choose one of {', '.join(BOUNDS)}")
+        self.num_classes, self.schedule, self.bound, self.p2 = num_classes, schedule, bound, p2
+
+    def q_probs(self, y0: Tensor, t: Tensor) -> Tensor:
+        """q(y_t | y_0) for labels y0 (B, H, W): float64 (B, K, H, W)."""
+        self._check(y0)
+        ab = self.schedule.at(t, y0[:, None])
+        probs = ((1 - ab) / self.num_classes).expand(len(y0), self.num_classes, *y0.shape[1:]).clone()
+        return probs.scatter_add_(1, y0[:, None], ab.expand(len(y0), 1, *y0.shape[1:]))
+
+    def q_sample(self, y0: Tensor, t: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draw y_t ~ q(y_t | y_0): keep each label with probability ab_t, else redraw it from all K classes.
+
+        A CPU generator gives the same labels whatever the device of y0.
+        """
+        self._check(y0)
+        device = generator.device if generator is not None else y0.device
+        coin = torch.rand(y0.shape, generator=generator, device=device)
+        other = torch.randint(self.num_classes, y0.shape, generator=generator, device=device)
+        keep = coin < self.schedule.at(t, coin)
+        return torch.where(keep.to(y0.device), y0, other.to(y0.device))
+
+    def q_posterior(self, p0: Tensor, y_t: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        """The plug-in reverse step, probabilities over y_s (B, K, H, W), for any s < t.
+
+        p(y_s = j) is proportional to [a 1(j = y_t) + (1 - a)/K] [ab_s p0_j + (1 - ab_s)/K], a = ab_t / ab_s.
+        With p0 one-hot at y_0 this is q(y_s | y_t, y_0). With p0 the leave-one-out distribution it is the exact
+        reverse of each pixel. The normalizer has closed form, so the cost is O(K) a pixel.
+
+        Args:
+            p0: probabilities over y_0, (B, K, H, W).
+            y_t: labels (B, H, W).
+        """
+        self._check(y_t)
+        _, ab_s, a = self.schedule.jump(t, s, p0)
+        stay, keep = (1 - a) / self.num_classes, (1 - ab_s) / self.num_classes  # floors of the two brackets
+        a, ab_s, stay, keep = (v.to(p0.dtype) for v in (a, ab_s, stay, keep))
+        prior = ab_s * p0 + keep
+        spike = a * prior.gather(1, y_t[:, None])
+        return (stay * prior).scatter_add(1, y_t[:, None], spike) / (stay + spike)
+
+    def leave_one_out(self, p0: Tensor, y_t: Tensor, t: Tensor) -> Tensor:
+        """Divide the pixel's own likelihood out of p(y_0 | x_t, y_t): what the plug-in step needs.
+
+        A head trained by plain cross-entropy gives p0 (B, K, H, W); the result is proportional to
+        p0_k / (ab_t 1(k = y_t) + (1 - ab_t)/K).
+        """
+        loo = p0 / self.q_probs(y_t, t).to(p0.dtype)  # symmetric kernel: q(y_t | k) = q_probs(y_t)_k
+        return loo / loo.sum(1, keepdim=True)
+
+    def kl(self, log_p0: Tensor, y0: Tensor, y_t: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        """KL( q(y_s | y_t, y_0) || plug-in step of p0 ) per pixel, nats, (B, H, W); Eq. 19 at s = t - 1.
+
+        At s = 0 it is -log p(y_0 | y_t), the negative log-likelihood. The true posterior takes one value at y_t,
+        one at y_0 and one everywhere else, so the sum over classes needs two gathers and one sum of log p.
+
+        Args:
+            log_p0: log-probabilities over y_0, (B, K, H, W).
+            y0, y_t: labels (B, H, W).
+        """
+        self._check(y0)
+        K = self.num_classes
+        ab_t, ab_s, a = self.schedule.jump(t, s, y0)
+        stay, keep = (1 - a) / K, (1 - ab_s) / K  # floors of the two brackets
+        same = y_t == y0
+        norm = (1 - ab_t) / K + ab_t * same  # q(y_t | y_0)
+        q_rest = stay * keep / norm
+        q_t = (stay + a) * (keep + ab_s * same) / norm
+        q_0 = torch.where(same, 0.0, stay * (keep + ab_s) / norm)
+        negative_entropy = (K - 2 + same.int()) * q_rest.xlogy(q_rest) + q_t.xlogy(q_t) + q_0.xlogy(q_0)
+
+        dtype = log_p0.dtype
+        log_prior = torch.logaddexp(ab_s[:, None].log().to(dtype) + log_p0, keep[:, None].log().to(dtype))
+        prior_t = log_prior.gather(1, y_t[:, None])[:, 0]
+        prior_0 = log_prior.gather(1, y0[:, None])[:, 0]
+        rest = log_prior.sum(1) - prior_t - prior_0 * ~same
+        # log p_j = log_prior_j + log(stay + a 1(j = y_t)) - log(stay + a prior_t), all relative to log(stay)
+        gain = torch.log1p(a / stay)
+        log_norm = torch.log1p((a / stay).to(dtype) * prior_t.exp())
+        expected = q_rest.to(dtype) * rest + q_t.to(dtype) * prior_t + q_0.to(dtype) * prior_0
+        return (negative_entropy - q_t * gain).to(dtype) - expected + log_norm
+
+    def loss(self, logits: Tensor, y0: Tensor, y_t: Tensor, t: Tensor) -> Tensor:
+        """Bound per example in nats a pixel, (B,), for head outputs `logits` (B, K, H, W); zero where t = 0."""
+        t = torch.as_tensor(t).cpu()
+        alive = t.clamp(min=1)
+        s = alive - 1 if self.bound == "step" else torch.zeros_like(alive)
+        # one step changes little and T is large: in float32 the rounding of the KL would show in T * KL
+        logits = logits.double() if self.bound == "step" else logits.float()
+        loss = self.kl(torch.log_softmax(logits, 1), y0, y_t, alive, s).mean((1, 2)).float()
+        if self.bound == "step":
+            loss = loss * self.schedule.T
+        if self.p2:
+            loss = loss * (1 - self.schedule.at(t, loss)).sqrt().to(loss.dtype)
+        return loss * (t > 0).to(loss.device)
+
+    def _check(self, labels: Tensor) -> None:
+        if labels.dtype != torch.int64 or labels.ndim != 3:
+            raise ValueError(f"labels must be int64 (B, H, W), got {labels.dtype} {tuple(labels.shape)}")

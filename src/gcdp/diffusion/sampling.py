@@ -1,0 +1,218 @@
+"""The reverse process: from noise to pairs, at any stride, with guidance for each half.
+
+Noise comes from one CPU generator per sample, and the network always runs on batches of one fixed size, so a
+sample depends on its caption and its seed only, never on what else is in the batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gcdp.diffusion.joint import GaussianCategoricalDiffusion
+from gcdp.diffusion.schedules import NoiseSchedule
+from gcdp.errors import ConfigError
+
+# (x_t, y_t, log-SNR of x, log-SNR of y) -> (image output, layout logits), guided
+Denoiser = Callable[[Tensor | None, Tensor | None, Tensor, Tensor], tuple[Tensor | None, Tensor | None]]
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Classifier-free guidance scales: 1 is the plain conditional model, 0 ignores the text (Sec. 3.3)."""
+
+    image: float = 1.0
+    layout: float = 1.0
+
+    def __post_init__(self) -> None:
+        for scale in (self.image, self.layout):
+            if not isinstance(scale, Real) or not 0 <= scale < math.inf:
+                raise ConfigError(f"guidance must be one scale or (image, layout), each at least 0, got {scale!r}")
+
+    @classmethod
+    def of(cls, value: float | Sequence[float] | Guidance) -> Guidance:
+        """Accept one scale for both halves, or (image, layout). Raises ConfigError unless each is finite and >= 0."""
+        if isinstance(value, Guidance):
+            return value
+        scales = tuple(value) if isinstance(value, (list, tuple)) else (value, value)
+        if len(scales) != 2:
+            raise ConfigError(f"guidance must be one scale or (image, layout), got {value!r}")
+        return cls(*(float(scale) if isinstance(scale, Real) else scale for scale in scales))
+
+    def needs_null(self) -> bool:
+        """Whether the network also has to run without text."""
+        return self.image != 1 or self.layout != 1
+
+    def ignores_text(self) -> bool:
+        """Whether the network need not run with text."""
+        return self.image == 0 and self.layout == 0
+
+    def mix(self, scale: float, null: Tensor | None, conditional: Tensor | None) -> Tensor | None:
+        """null + scale (conditional - null)."""
+        return None if conditional is None else torch.lerp(null, conditional, scale)
+
+
+class Noise:
+    """One CPU generator a sample: the draws of a sample do not depend on its neighbors or the device."""
+
+    def __init__(self, seeds: Sequence[int], device: torch.device):
+        self.generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+        self.device = device
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal (B, *shape)."""
+        return torch.stack([torch.randn(shape, generator=g) for g in self.generators]).to(self.device)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Uniform in [0, 1), (B, *shape)."""
+        return torch.stack([torch.rand(shape, generator=g) for g in self.generators]).to(self.device)
+
+
+def sample_seeds(seed: int, count: int) -> list[int]:
+    """`count` independent seeds from one; the first n do not depend on count. Raises ConfigError if negative."""
+    if seed < 0:
+        raise ConfigError(f"seed must not be negative, got {seed}")
+    return [int(np.random.SeedSequence([seed, i]).generate_state(1)[0]) for i in range(count)]
+
+
+def draw_labels(probs: Tensor, uniform: Tensor) -> Tensor:
+    """Labels (B, H, W) from probabilities (B, K, H, W) by inverting the cumulative sum at uniform (B, H, W)."""
+    below = probs.cumsum(1) <= uniform[:, None] * probs.sum(1, keepdim=True)
+    return below.sum(1).clamp(max=probs.shape[1] - 1)
+
+
+def dynamic_threshold(x0: Tensor, quantile: float) -> Tensor:
+    """Clamp a clean estimate (B, C, H, W) to the given quantile of its size, at least 1, and rescale to [-1, 1]."""
+    limit = torch.quantile(x0.abs().flatten(1).float(), quantile, dim=1).clamp(min=1).to(x0.dtype)
+    limit = limit.view(-1, 1, 1, 1)
+    return x0.clamp(-limit, limit) / limit
+
+
+@dataclass(frozen=True)
+class ReverseSettings:
+    """How the reverse process is walked.
+
+    Args:
+        num_steps: jumps, 1..T; the network runs once in each, twice with guidance.
+        eta: 1 is ancestral sampling of the image, 0 is DDIM; labels are always drawn from their posterior.
+        threshold: quantile of dynamic thresholding of x_0; 0 only clamps to [-1, 1].
+        final: "mode" takes the likeliest label at the last step, "sample" draws it.
+        order: 2 extrapolates the clean image from the last two estimates (`MultistepEstimate`); it needs eta = 0.
+    """
+
+    num_steps: int = 50
+    eta: float = 1.0
+    threshold: float = 0.95
+    final: str = "mode"
+    order: int = 1
+
+    def __post_init__(self) -> None:
+        if self.final not in ("mode", "sample"):
+            raise ConfigError(f"final must be 'mode' or 'sample', got '{self.final}'")
+        if not 0 <= self.eta <= 1 or not 0 <= self.threshold <= 1:
+            raise ConfigError(f"eta and threshold must lie in 0..1, got {self.eta} and {self.threshold}")
+        if self.order not in (1, 2) or (self.order == 2 and self.eta > 0):
+            raise ConfigError(f"order must be 1, or 2 together with eta = 0, got {self.order} and eta {self.eta}")
+        if not isinstance(self.num_steps, Integral):
+            raise ConfigError(f"num_steps must be an integer, got {self.num_steps!r}")
+
+
+class MultistepEstimate:
+    """Clean estimates extrapolated along half the log-SNR, lambda = log(sqrt(ab) / sqrt(1 - ab)).
+
+    With h the step in lambda and r = h_before / h, x_0 + (x_0 - x_0_before) / 2r in place of x_0 makes a DDIM step
+    the second-order multistep solver DPM-Solver++(2M). The first step and the one to s = 0, where lambda is
+    infinite, stay as they are.
+    """
+
+    def __init__(self, schedule: NoiseSchedule):
+        self.half_log_snr = torch.logit(schedule.alpha_bar) / 2
+        self.before: tuple[Tensor, Tensor] | None = None
+
+    def __call__(self, x0: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        """The estimate to use for the jump t -> s; all examples share t and s."""
+        h = self.half_log_snr[s[0]] - self.half_log_snr[t[0]]
+        better = x0
+        if self.before is not None and s[0] > 0:
+            x0_before, h_before = self.before
+            better = x0 + (x0 - x0_before) * float(h / h_before / 2)
+        self.before = x0, h
+        return better
+
+
+class ReverseProcess:
+    """Walks both chains from pure noise to a pair; either half may be given clean and then stays so.
+
+    A given half is told to the network as clean (its time is 0), which is exact conditioning for a network trained
+    with independent times.
+    """
+
+    def __init__(self, process: GaussianCategoricalDiffusion, settings: ReverseSettings):
+        self.process, self.settings = process, settings
+
+    @torch.no_grad()
+    def run(
+        self,
+        denoise: Denoiser,
+        size: tuple[int, int],
+        noise: Noise,
+        image: Tensor | None = None,
+        layout: Tensor | None = None,
+        on_step: Callable[[int, Tensor | None, Tensor | None], None] | None = None,
+        channels: int = 3,
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Pairs x (B, channels, H, W) in [-1, 1] and y (B, H, W); either is None where the process lacks that half.
+
+        `image` and `layout` are known halves. `on_step(s, x_s, y_s)` is called after every jump.
+        """
+        p, count = self.process, len(noise.generators)
+        x = y = None
+        if p.gaussian:
+            x = noise.normal(channels, *size) if image is None else image
+        if p.categorical:
+            classes = torch.full((count, p.categorical.num_classes, *size), 1.0, device=noise.device)
+            y = draw_labels(classes, noise.uniform(*size)) if layout is None else layout
+        times = (p.gaussian or p.categorical).schedule.steps(self.settings.num_steps)
+        estimate = MultistepEstimate(p.gaussian.schedule) if p.gaussian and self.settings.order == 2 else None
+        for t, s in zip(times[:-1], times[1:], strict=True):
+            t_x, s_x = self._times(t if image is None else 0, s, count)
+            t_y, s_y = self._times(t if layout is None else 0, s, count)
+            levels = (level.to(noise.device) for level in p.log_snr(t_x, t_y))
+            output, logits = denoise(x, y, *levels)
+            if p.gaussian and image is None:
+                x = self._step_image(output, x, t_x, s_x, noise, estimate)
+            if p.categorical and layout is None:
+                y = self._step_layout(logits, y, t_y, s_y, noise)
+            if on_step is not None:
+                on_step(s, x, y)
+        return x, y
+
+    @staticmethod
+    def _times(t: int, s: int, count: int) -> tuple[Tensor, Tensor]:
+        return torch.full((count,), t), torch.full((count,), s)
+
+    def _step_image(self, output, x: Tensor, t: Tensor, s: Tensor, noise: Noise, estimate=None) -> Tensor:
+        gaussian, eta = self.process.gaussian, self.settings.eta
+        x0 = gaussian.predict_x0(output.float(), x, t)
+        threshold = self.settings.threshold
+        x0 = dynamic_threshold(x0, threshold) if threshold else x0.clamp(-1, 1)
+        x0 = x0 if estimate is None else estimate(x0, t, s)
+        mean, variance = gaussian.q_posterior(x0, x, t, s)
+        if eta < 1:  # keep the total noise level of s, but only a share eta of the fresh noise (DDIM)
+            ab_s = gaussian.schedule.at(s, x)
+            direction = (1 - ab_s - eta**2 * variance).clamp(min=0).sqrt().to(x.dtype)
+            mean = ab_s.sqrt().to(x.dtype) * x0 + direction * gaussian.predict_eps(x0, x, t)
+        return mean + eta * variance.sqrt() * noise.normal(*x.shape[1:])
+
+    def _step_layout(self, logits: Tensor, y: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+        posterior = self.process.categorical.q_posterior(logits.float().softmax(1), y, t, s)
+        uniform = noise.uniform(*y.shape[1:])
+        if int(s[0]) == 0 and self.settings.final == "mode":
+            return posterior.argmax(1)
+        return draw_labels(posterior, uniform)

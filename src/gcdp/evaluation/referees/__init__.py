@@ -1,0 +1,1 @@
+"""Networks that read layouts, attributes or text off images that they did not make."""

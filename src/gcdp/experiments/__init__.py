@@ -1,0 +1,1 @@
+"""The only room that knows profiles: from settings to runs, records and studies."""

@@ -1,0 +1,134 @@
+"""From a model's name in a profile to the object that trains, or draws pairs, whatever its kind."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from gcdp.errors import CheckpointError, ConfigError
+from gcdp.experiments.datasets import held_out
+from gcdp.experiments.profile import Profile
+from gcdp.experiments.runs import Run, model_card, released_folder, sweep_folder
+from gcdp.generators.latent import LatentConfig, latent_card, load_latent, train_latent
+from gcdp.generators.pipeline import load_pipeline
+from gcdp.generators.pixel_classifier import (
+    PixelClassifierConfig,
+    PixelClassifierPipeline,
+    fit_pixel_classifier,
+    load_pixel_classifier,
+)
+from gcdp.generators.two_stage import TwoStagePipeline
+from gcdp.training.checkpoint import ModelCard, load_card, load_model
+from gcdp.training.loop import TrainingResult, train
+from gcdp.validation import build
+
+OPTIONS = {"latent": LatentConfig, "pixel_classifier": PixelClassifierConfig}
+
+
+def options(profile: Profile, model: str):
+    """The settings that only this kind of model has. Raises ConfigError for unknown ones."""
+    config = profile.model(model)
+    if config.kind not in OPTIONS:
+        if config.options:
+            raise ConfigError(f"params/{profile.name}.yaml: models.{model}.options: kind '{config.kind}' has none")
+        return None
+    return build(OPTIONS[config.kind], config.options, f"params/{profile.name}.yaml: models.{model}.options")
+
+
+def fit(profile: Profile, model: str, run: Run, short: bool = False) -> TrainingResult:
+    """Train a model of its own kind by `run`; `short` is a demonstration, with fewer steps of everything.
+
+    Raises ConfigError for a composed model, and what the training raises.
+    """
+    kind = profile.model(model).kind
+    places = run.state_folder, run.model_folder, run.validation
+    if kind == "diffusion":
+        return train(run.card, run.pairs, run.config, *places)
+    if kind == "latent":
+        config = options(profile, model)
+        if short:
+            config = replace(config, autoencoder=replace(config.autoencoder, steps=run.config.steps))
+        return train_latent(run.card, run.pairs, config, run.config, *places)
+    raise ConfigError(f"'{model}' is made of {', '.join(profile.model(model).parts.values())}: train these")
+
+
+def expected_card(profile: Profile, domain: str, model: str) -> ModelCard:
+    """What a trained model must be to fit the profile."""
+    card = model_card(profile, domain, model)
+    return latent_card(card, options(profile, model)) if profile.model(model).kind == "latent" else card
+
+
+def model_folder(profile: Profile, domain: str, model: str) -> Path:
+    """results/<profile>/models/<domain>-<model>"""
+    return profile.results_folder("models") / f"{domain}-{model}"
+
+
+def install_released(profile: Profile, domain: str, model: str) -> ModelCard:
+    """Verify released weights against this profile and copy them to results/<profile>/models/.
+
+    Raises CheckpointError where network, process or classes differ, a checksum fails or a file is missing,
+    ConfigError where the profile uses no released weights.
+    """
+    source = released_folder(profile, domain, model)
+    if source is None:
+        raise ConfigError(f"profile '{profile.name}' uses no released weights: train it, or set 'released'")
+    expected = expected_card(profile, domain, model)
+    try:
+        if profile.model(model).kind == "latent":
+            load_latent(source, expected=expected)
+        else:
+            load_model(source, expected=expected)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; profile '{profile.released}-scratch' trains them anew") from error
+    if not (source / "curve.csv").is_file():
+        raise CheckpointError(f"{source / 'curve.csv'} is missing: fetch the whole repository")
+    target = model_folder(profile, domain, model)
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target)
+    return load_card(target)
+
+
+def weight_files(profile: Profile, domain: str, model: str) -> list[Path]:
+    """Every file of weights that decides what a model draws; a pixel classifier has its own once it was opened."""
+    names = [model, *profile.model(model).parts.values()]
+    folders = [model_folder(profile, domain, name) for name in names]
+    folders += [_classifier_folder(profile, domain, model)] if profile.model(model).kind == "pixel_classifier" else []
+    return sorted(path for folder in folders for path in folder.glob("*.safetensors"))
+
+
+def open_model(profile: Profile, domain: str, model: str, folder: Path | None = None):
+    """A trained model ready to draw: an object with `sample`, `classes` and `card`.
+
+    `folder` holds its weights where they are not those of results/<profile>/models. A pixel classifier is fitted
+    here, in a minute or two, where it was not yet.
+
+    Raises CheckpointError for missing or damaged weights.
+    """
+    config, text = profile.model(model), profile.text.folder or None
+    if config.kind == "two_stage":
+        return TwoStagePipeline(*(open_model(profile, domain, config.parts[half]) for half in ("layout", "image")))
+    if config.kind == "pixel_classifier":
+        return _pixel_classifier(profile, domain, model)
+    folder = folder or model_folder(profile, domain, model)
+    if config.kind == "latent":
+        return load_latent(folder, text_folder=text)
+    return load_pipeline(folder, text_folder=text)
+
+
+def _pixel_classifier(profile: Profile, domain: str, model: str) -> PixelClassifierPipeline:
+    pipeline = open_model(profile, domain, profile.model(model).parts["image"])
+    folder, config = _classifier_folder(profile, domain, model), options(profile, model)
+    try:
+        classifier = load_pixel_classifier(folder, pipeline)
+    except CheckpointError:  # not there yet, or of another image model
+        classifier = None
+    if classifier is None or classifier.config != config:
+        pairs = held_out(profile, domain, "train")
+        classifier = fit_pixel_classifier(pipeline, pairs.images, pairs.layouts, pairs.captions, config, progress=True)
+        classifier.save(folder)
+    return PixelClassifierPipeline(classifier)
+
+
+def _classifier_folder(profile: Profile, domain: str, model: str) -> Path:
+    return sweep_folder(profile, domain, model) / "classifier"

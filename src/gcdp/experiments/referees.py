@@ -1,0 +1,239 @@
+"""The referees of a domain: made, opened, and asked together.
+
+Every domain has one that reads layouts off images. Where captions name attributes, one more reads those, and where the
+profile asks for it another scores text against image. All are fixed before any model is judged.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gcdp.data.augmentation import Augmentation
+from gcdp.data.pairs import PairDataset, PairStore, build_store
+from gcdp.errors import CheckpointError, DataError
+from gcdp.evaluation.attribute_recall import attribute_cases, attribute_chance, attribute_recall
+from gcdp.evaluation.referees.alignment import AlignmentReferee, PooledText, alignment_estimate, load_two_tower
+from gcdp.evaluation.referees.attributes import AttributeReferee, load_attributes
+from gcdp.evaluation.referees.clip import load_clip
+from gcdp.evaluation.referees.published import load_referee
+from gcdp.evaluation.referees.segmenter import Reading
+from gcdp.evaluation.scores import RealReference, score
+from gcdp.evaluation.statistics import undefined
+from gcdp.experiments.alignment_training import train_two_tower
+from gcdp.experiments.attribute_training import train_attributes
+from gcdp.experiments.datasets import HeldOut, open_pairs
+from gcdp.experiments.profile import Profile, repository_root
+from gcdp.experiments.runs import released_folder
+from gcdp.experiments.segmenter_training import train_segmenter
+from gcdp.storage import write_json
+from gcdp.text.encoder import load_encoder
+
+REFEREE_SPLIT = "referee"
+
+
+class Readings(NamedTuple):
+    """What a referees sees in N images: labels and features; attributes bool (N, A); scores against captions (N,)."""
+
+    reading: Reading
+    present: np.ndarray | None = None
+    alignment: np.ndarray | None = None
+    alignment_next: np.ndarray | None = None  # against the caption of the next image: chance
+
+
+@dataclass(frozen=True)
+class Referees:
+    """The referees of one domain. Made by `open_referees`."""
+
+    segmenter: Any
+    attributes: AttributeReferee | None = None
+    alignment: AlignmentReferee | None = None
+
+    def read(self, images: np.ndarray, captions: Sequence[str]) -> Readings:
+        """Images uint8 (N, H, W, 3), drawn for N captions, as all referees see them."""
+        present = self.attributes.present(images) if self.attributes else None
+        own = following = None
+        if self.alignment:
+            own, following = (self.alignment.score(images, texts) for texts in (captions, _next(captions)))
+        return Readings(self.segmenter.read(images), present, own, following)
+
+    def score(self, readings: Readings, layouts, world: HeldOut, real: RealReference, min_area: int) -> dict[str, Any]:
+        """One point of an evaluation: `evaluation.scores.score`, and what `add` adds."""
+        found = score(readings.reading, layouts, world.captions, world.classes, real, min_area)
+        return self.add(found, readings, world.captions)
+
+    def add(self, found: dict[str, Any], readings: Readings, captions: Sequence[str]) -> dict[str, Any]:
+        """`found` and, where there are such referees, the Estimates "attribute_recall" and "alignment".
+
+        Both stand in "chance" too, with the caption of the next image in place of the own. "per_attribute": {name:
+        Estimate}; "attribute_macro": the mean over attributes; "alignment_name": what the score is called. Precision
+        and F1 of classes are then undefined: captions that name attributes leave out most classes that are there.
+        """
+        found = {**found, "chance": dict(found["chance"])}
+        if self.attributes:
+            _leave_out_precision(found)
+            table = self.attributes.table
+            recall = attribute_recall(readings.present, captions, table)
+            found |= {"attribute_recall": recall["micro"], "attribute_macro": recall["macro"]}
+            found |= {"per_attribute": recall["per_attribute"]}
+            found["chance"]["attribute_recall"] = attribute_chance(readings.present, captions, table)["micro"]
+        if self.alignment:
+            found |= {"alignment": alignment_estimate(readings.alignment), "alignment_name": self.alignment.name}
+            found["chance"]["alignment"] = alignment_estimate(readings.alignment_next)
+        return found
+
+    def counts(self, readings: Readings, captions: Sequence[str]) -> dict[str, np.ndarray]:
+        """What a study keeps of readings for every caption, (N,) each; empty without attributes and alignment."""
+        kept: dict[str, np.ndarray] = {}
+        if self.attributes:
+            shown, named = attribute_cases(readings.present, captions, self.attributes.table)
+            kept |= {"attributes_shown": shown.sum(1).astype(np.uint8)}
+            kept |= {"attributes_named": named.sum(1).astype(np.uint8)}
+        if self.alignment:
+            kept |= {"alignment": readings.alignment.astype(np.float32), "captions": np.ones(len(captions), np.uint8)}
+        return kept
+
+
+def _leave_out_precision(found: dict[str, Any]) -> None:
+    for point in (found, found["chance"]):
+        point |= {name: undefined(point[name]["n"]) for name in ("precision", "precision_1px", "f1") if name in point}
+    found["per_class"] = {name: {**row, "precision": None} for name, row in found["per_class"].items()}
+
+
+def _next(captions: Sequence[str]) -> list[str]:
+    return [*captions[1:], *captions[:1]]
+
+
+def referee_pairs(profile: Profile, domain: str) -> PairDataset:
+    """What the referees learn from: scenes drawn for them alone, or the train split of a real dataset."""
+    data, count = profile.domain(domain), profile.referee.scenes
+    store = _drawn_scenes(profile, domain, count) if count else open_pairs(profile, domain, "train")
+    augmentation = Augmentation(rescale=data.rescale, crop=True, flip=data.flip)
+    most = data.captions_per_pair or None
+    captions = [group[:most] for group in store.captions] if store.captions else [["-"]] * len(store)
+    return PairDataset(store, captions, None, augmentation, seed=profile.referee.train.seed)
+
+
+def _drawn_scenes(profile: Profile, domain: str, count: int) -> PairStore:
+    from gcdp.toy.endless import DRAWN
+
+    data = profile.domain(domain)
+    if data.source not in DRAWN:
+        raise DataError(
+            f"params/{profile.name}.yaml: referee.scenes asks for drawn scenes, but domain '{domain}' is not drawn: "
+            "set it to 0 to train on the train split"
+        )
+    folder = profile.data_folder(domain) / REFEREE_SPLIT
+    if folder.is_dir():
+        store = PairStore.open(folder)
+        if len(store) == count and store.size == tuple(data.size):
+            return store
+    return build_store(DRAWN[data.source](count), REFEREE_SPLIT, data.size, folder)
+
+
+def referee_folder(profile: Profile, domain: str, part: str = "") -> Path:
+    """Where the referees of a domain lie: results/<profile>/referee/<domain>, others than the first in `part`."""
+    return repository_root().joinpath("results", profile.name, "referee", domain, part)
+
+
+def make_referees(profile: Profile, domain: str) -> Referees:
+    """The referees of a domain, each referee released, published, found finished, or trained here.
+
+    Raises CheckpointError where released weights are missing or are of another network than the profile says.
+    """
+    settings, folder = profile.referee, referee_folder(profile, domain)
+    if settings.name != "segmenter":
+        write_json(folder / "source.json", {"name": settings.name, "folder": settings.folder})
+    elif not _released(profile, domain, "referee", folder):
+        train_segmenter(settings.network, referee_pairs(profile, domain), settings.train, *_places(profile, domain))
+    part, places = settings.attributes, _places(profile, domain, "attributes")
+    if part.name == "classifier" and not _released(profile, domain, "attributes", places[1]):
+        train_attributes(part.network, attribute_pairs(profile, domain), part.train, *places)
+    part, places = settings.alignment, _places(profile, domain, "alignment")
+    if part.name == "two_tower" and not _released(profile, domain, "alignment", places[1]):
+        pooled_text = PooledText(_encoder(profile))
+        train_two_tower(part.network, referee_pairs(profile, domain), pooled_text, part.train, *places)
+    return open_referees(profile, domain)
+
+
+def _places(profile: Profile, domain: str, part: str = "") -> tuple[Path, Path]:
+    """Folders of a referee's training state and of its weights."""
+    state = profile.results_folder("checkpoints", f"{domain}-{part or 'referee'}")
+    return state, referee_folder(profile, domain, part)
+
+
+def _released(profile: Profile, domain: str, what: str, folder: Path) -> bool:
+    """Whether a referee need not be trained: it is copied from weights/ here, or was finished before."""
+    source = released_folder(profile, domain, what)
+    if source is None:
+        return (folder / "config.json").is_file()
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(source, folder)
+    return True
+
+
+def attribute_pairs(profile: Profile, domain: str) -> PairDataset:
+    """What the attribute referee learns from: aligned CelebA without CelebA-HQ, or the scenes of `referee_pairs`."""
+    root = profile.referee.attributes.root
+    if not root:
+        return referee_pairs(profile, domain)
+    from gcdp.data.sources.celeba_attributes import CelebAImages
+
+    data, folder = profile.domain(domain), profile.data_folder(domain) / "attributes"
+    if not folder.is_dir():
+        mapping = profile.raw_folder(domain) / "CelebA-HQ-to-CelebA-mapping.txt"
+        build_store(CelebAImages(repository_root() / root, mapping), "train", data.size, folder)
+    store = PairStore.open(folder)
+    augmentation = Augmentation(rescale=data.rescale, crop=True, flip=data.flip)
+    return PairDataset(store, [["-"]] * len(store), None, augmentation, seed=profile.referee.attributes.train.seed)
+
+
+def open_referees(profile: Profile, domain: str) -> Referees:
+    """The referees of a domain as it stands. Raises CheckpointError if it was not made yet, or otherwise."""
+    settings = profile.referee
+    attributes = alignment = None
+    if settings.attributes.name:
+        folder = _existing(referee_folder(profile, domain, "attributes"))
+        attributes = load_attributes(folder)
+        _check(profile, folder, attributes.config == settings.attributes.network, "attributes.network")
+    if settings.alignment.name == "two_tower":
+        folder = _existing(referee_folder(profile, domain, "alignment"))
+        alignment = load_two_tower(folder, _encoder(profile))
+        _check(profile, folder, alignment.config == settings.alignment.network, "alignment.network")
+    elif settings.alignment.name:
+        alignment = load_clip(settings.alignment.name, settings.alignment.folder or None)
+    return Referees(open_referee(profile, domain), attributes, alignment)
+
+
+def open_referee(profile: Profile, domain: str):
+    """The referee of layouts alone. Raises CheckpointError if it was not made yet, or otherwise."""
+    settings, folder = profile.referee, referee_folder(profile, domain)
+    classes = open_pairs(profile, domain, "train").classes
+    if settings.name != "segmenter":
+        return load_referee(settings.name, settings.folder or None, classes)
+    referee = load_referee("segmenter", _existing(folder), classes)
+    _check(profile, folder, referee.config == settings.network, "network")
+    return referee
+
+
+def _encoder(profile: Profile):
+    return load_encoder(profile.text.encoder, profile.text.max_tokens, profile.text.folder or None)
+
+
+def _existing(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder} is missing: run the notebook 04_evaluators first")
+    return folder
+
+
+def _check(profile: Profile, folder: Path, same: bool, setting: str) -> None:
+    if not same:
+        raise CheckpointError(
+            f"{folder} has another network than params/{profile.name}.yaml asks for (referee.{setting}): "
+            "delete it to train it again"
+        )

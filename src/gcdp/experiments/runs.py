@@ -1,0 +1,108 @@
+"""From a profile to what one training takes: card, pairs, recipe and folders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from gcdp.data.augmentation import Augmentation
+from gcdp.data.pairs import PairDataset, draw_subset
+from gcdp.errors import CheckpointError, ConfigError
+from gcdp.experiments.datasets import (
+    open_captions,
+    open_pairs,
+    open_text,
+)
+from gcdp.experiments.profile import Profile, load_profile, repository_root
+from gcdp.training.checkpoint import ModelCard
+from gcdp.training.recipe import TrainConfig
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run of a profile: what `gcdp.training.loop.train` takes."""
+
+    card: ModelCard
+    pairs: PairDataset
+    validation: PairDataset
+    config: TrainConfig
+    state_folder: Path
+    model_folder: Path
+
+
+def model_card(profile: Profile, domain: str, model: str) -> ModelCard:
+    """What a model of this profile must be, from the profile, the stored pairs and the text cache."""
+    store, text = open_pairs(profile, domain, "train"), open_text(profile, domain)
+    unet = profile.unet_for(model, store.classes.num_classes, text.width)
+    facts = {"domain": domain, "model": model, "profile": profile.name, "pairs": len(store)}
+    tokens = profile.text.max_tokens
+    process = profile.diffusion_for(model)
+    return ModelCard(unet, process, store.classes, store.size, text.encoder_name, tokens, facts)
+
+
+def prepare_run(
+    profile: Profile | str, domain: str, model: str, seed: int | None = None, pairs: int | None = None
+) -> Run:
+    """Open everything that training of one model needs.
+
+    `seed` replaces that of the profile and `pairs` takes so many training pairs, for the repeated trainings of a
+    study, which keeps its folders apart: results/<profile>/study/<domain>. Smaller subsets lie inside larger ones:
+    they are drawn with `subset_seed` of the domain, or are its first pairs.
+    """
+    profile = load_profile(profile, domain) if isinstance(profile, str) else profile
+    data, text, config = profile.domain(domain), open_text(profile, domain), profile.train_for(model)
+    config = config if seed is None else replace(config, seed=seed)
+    if seed is None and pairs is None:
+        state_folder = profile.results_folder("checkpoints", f"{domain}-{model}")
+        model_folder = profile.results_folder("models") / f"{domain}-{model}"
+    else:
+        model_folder = profile.results_folder("study", domain, f"{model}-{pairs or 'all'}-s{config.seed}")
+        state_folder = model_folder / "state"
+    augmentation = Augmentation(rescale=data.rescale, crop=True, flip=data.flip)
+
+    def dataset(split: str, augment: Augmentation | None, rows: np.ndarray | None = None) -> PairDataset:
+        captions = open_captions(profile, domain, split)
+        return PairDataset(open_pairs(profile, domain, split), captions, text, augment, config.seed, rows)
+
+    card = model_card(profile, domain, model)
+    training = dataset("train", augmentation, _subset(profile, domain, pairs))
+    return Run(
+        replace(card, training={**card.training, "pairs": len(training)}),
+        training,
+        dataset("val", None),
+        config,
+        state_folder,
+        model_folder,
+    )
+
+
+def _subset(profile: Profile, domain: str, pairs: int | None) -> np.ndarray | None:
+    """Rows of a subset of the train split; None takes all."""
+    seed, length = profile.domain(domain).subset_seed, len(open_pairs(profile, domain, "train"))
+    if pairs is None or (seed < 0 and pairs == length):
+        return None
+    if not 1 <= pairs <= length:
+        raise ConfigError(f"{pairs} training pairs of {domain} were asked for, it has {length}: ask for 1 to that many")
+    return np.arange(pairs) if seed < 0 else draw_subset(length, pairs, seed)
+
+
+def released_folder(profile: Profile, domain: str, model: str) -> Path | None:
+    """weights/<profile>-<domain>-<model> where this profile uses released weights, else None.
+
+    Raises CheckpointError if the profile names released weights that are not there.
+    """
+    if not profile.released:
+        return None
+    folder = repository_root() / "weights" / f"{profile.released}-{domain}-{model}"
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"{folder} is missing: fetch the whole repository, or train with profile '{profile.released}-scratch'"
+        )
+    return folder
+
+
+def sweep_folder(profile: Profile, domain: str, model: str) -> Path:
+    """Where an evaluation keeps what it draws: results/<profile>/sweeps/<domain>-<model>."""
+    return profile.results_folder("sweeps", f"{domain}-{model}")

@@ -1,0 +1,200 @@
+"""The sections of a profile as frozen dataclasses, each with the ranges that it checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from gcdp.errors import ConfigError
+from gcdp.evaluation.referees.alignment import TwoTowerConfig
+from gcdp.evaluation.referees.attributes import AttributeNetConfig
+from gcdp.evaluation.referees.segmenter import SegmenterConfig
+from gcdp.training.recipe import TrainConfig
+from gcdp.validation import require_one_of, require_range
+
+SPLITS = ("train", "val", "test")
+
+
+# kinds of models, and the parts that a composed kind is made of
+KINDS = {"diffusion": (), "latent": (), "two_stage": ("layout", "image"), "pixel_classifier": ("image",)}
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where pairs come from and how they are stored. `size` is (height, width)."""
+
+    source: str
+    size: tuple[int, int]
+    root: str = ""  # empty for generated worlds, which are written to data/<profile>/<domain>/raw
+    fallback: str = ""  # where the source is looked for when the first place does not exist
+    counts: dict[str, int] = field(default_factory=dict)  # scenes a split, generated worlds only
+    splits: dict[str, str] = field(default_factory=dict)  # which split of the source plays train, val and test
+    seed: int = 0
+    captions_per_pair: int = 2  # at most so many of a source's own captions; 0 takes all of them
+    subset_seed: int = -1  # draws the smaller subsets of the train split; -1 takes its first pairs
+    rescale: tuple[float, float] = (1.0, 1.2)
+    flip: bool = True
+
+    def __post_init__(self) -> None:
+        require_range(self, "size rescale", 1)
+        require_range(self, "seed captions_per_pair", 0)
+        require_range(self, "subset_seed", -1)
+        for name, table in (("counts", self.counts), ("splits", self.splits)):
+            for split in table:
+                require_one_of(f"{name}: split", split, SPLITS)
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """The frozen encoder; `folder` is a local copy of its files."""
+
+    encoder: str = "all-MiniLM-L6-v2"
+    max_tokens: int = 256
+    folder: str = ""
+
+    def __post_init__(self) -> None:
+        require_range(self, "max_tokens", 1)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """One model: which halves it has, of which kind it is, and what it does otherwise than its profile.
+
+    `diffusion`, `unet` and `train` hold only the settings in which the model differs from the profile's sections of
+    these names. `parts` names the models that a composed kind is made of, `options` is what only its kind has.
+    """
+
+    kind: str = "diffusion"
+    image: bool = True
+    layout: bool = True
+    parts: dict[str, str] = field(default_factory=dict)
+    diffusion: dict[str, Any] = field(default_factory=dict)
+    unet: dict[str, Any] = field(default_factory=dict)
+    train: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not (self.image or self.layout):
+            raise ConfigError("image and layout are both false, nothing would be generated: set one")
+        require_one_of("kind", self.kind, KINDS)
+        if set(self.parts) != set(KINDS[self.kind]):
+            needed = ", ".join(KINDS[self.kind]) or "none"
+            raise ConfigError(f"parts of a model of kind '{self.kind}' must name: {needed}; got {sorted(self.parts)}")
+
+    @property
+    def trained(self) -> bool:
+        """Whether it is a network of its own; a composed model is made of others."""
+        return not KINDS[self.kind]
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """How pairs of `models` (default: all) are drawn for Fig. 5. Guidance 1 is the plain model, 0 ignores the text."""
+
+    models: tuple[str, ...] = ()
+    num_samples: int = 64
+    num_steps: int = 100
+    guidance_image: float = 3.0
+    guidance_layout: float = 3.0
+    threshold: float = 0.95
+    seed: int = 0
+    split: str = "test"
+
+    def __post_init__(self) -> None:
+        require_range(self, "num_samples num_steps", 1)
+        require_range(self, "guidance_image guidance_layout seed", 0)
+        require_range(self, "threshold", 0, 1)
+        require_one_of("split", self.split, SPLITS)
+
+
+@dataclass(frozen=True)
+class AttributesConfig:
+    """The referee that reads attributes off images. `classifier` is ours, trained here; empty: there is none.
+
+    `root` is a folder of aligned CelebA images to train it on, those of CelebA-HQ left out; without one it learns from
+    the scenes of the layout referee.
+    """
+
+    name: str = ""
+    root: str = ""
+    network: AttributeNetConfig = AttributeNetConfig()
+    train: TrainConfig = TrainConfig()
+
+    def __post_init__(self) -> None:
+        require_one_of("name", self.name, ("", "classifier"))
+
+
+@dataclass(frozen=True)
+class AlignmentConfig:
+    """Who scores text against image: `two_tower`, ours and trained here, or the name of a CLIP; empty: nobody."""
+
+    name: str = ""
+    folder: str = ""  # local copy of a CLIP's files
+    network: TwoTowerConfig = TwoTowerConfig()
+    train: TrainConfig = TrainConfig()
+
+
+@dataclass(frozen=True)
+class RefereeConfig:
+    """The network that reads layouts off images. `segmenter` is ours, trained here; other names are pretrained."""
+
+    name: str = "segmenter"
+    folder: str = ""  # local copy of a pretrained referee's files
+    scenes: int = 0  # generated worlds only: scenes drawn to train it; 0 takes the train split
+    network: SegmenterConfig = SegmenterConfig()
+    train: TrainConfig = TrainConfig()
+    attributes: AttributesConfig = AttributesConfig()
+    alignment: AlignmentConfig = AlignmentConfig()
+
+    def __post_init__(self) -> None:
+        require_range(self, "scenes", 0)
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """How `models` (default: all) are judged: on `num_samples` captions of `split` at every guidance scale.
+
+    `area_rate` calibrates the smallest area that counts as shown: real scenes without a class may trip it in at most
+    this share of cases. `guidances` are tried in order, until recall has not risen by `saturation` twice.
+    """
+
+    models: tuple[str, ...] = ()
+    num_samples: int = 500
+    num_steps: int = 100
+    guidances: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+    saturation: float = 0.005
+    area_rate: float = 0.05
+    split: str = "test"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_range(self, "num_samples num_steps", 1)
+        require_range(self, "guidances seed saturation", 0)
+        require_range(self, "area_rate", 0, 1)
+        require_one_of("split", self.split, SPLITS)
+        if not self.guidances or list(self.guidances) != sorted(set(self.guidances)):
+            raise ConfigError("guidances must be at least one scale, in rising order")
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """Repeated trainings behind the claim: every model with every seed on every share of the training pairs.
+
+    `ablations` are trained once, with the first seed on all pairs. The guidance of every model is chosen on the
+    validation split with its first network.
+    """
+
+    seeds: tuple[int, ...] = (1, 2, 3)
+    fractions: tuple[float, ...] = (1.0,)
+    models: tuple[str, ...] = ()
+    ablations: tuple[str, ...] = ()
+    claims: dict[str, tuple[str, str]] = field(default_factory=dict)  # name -> (ours, theirs), the paper's first
+    num_samples: int = 256
+    num_val: int = 128
+    guidances: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0)
+    sweep: bool = False  # judge every network at all guidances, for a trade-off curve of each, not at the chosen one
+
+    def __post_init__(self) -> None:
+        require_range(self, "num_samples num_val", 1)
+        require_range(self, "fractions", 0, 1)
+        require_range(self, "seeds guidances", 0)

@@ -1,0 +1,1 @@
+"""Everything with `.sample(captions, ...)`: the joint model and its rivals."""

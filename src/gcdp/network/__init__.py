@@ -1,0 +1,1 @@
+"""The U-Net: the only thing that learns."""

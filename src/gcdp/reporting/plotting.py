@@ -1,0 +1,267 @@
+"""One look for all figures: grids of pairs with their legend, curves, densities, files equal to the byte.
+
+Figures are `matplotlib.figure.Figure` objects that pyplot does not know: a notebook cell that ends with one
+shows it once, and nothing has to be closed.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import textwrap
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from gcdp.data.classes import ClassTable
+from gcdp.errors import DataError
+
+WIDTH = 9.0  # inches of every figure; 1350 pixels at the DPI of files
+DPI = 150
+IMAGE_COLOR, LAYOUT_COLOR = "#c1440e", "#1f5a8c"  # the two chains, in every figure
+CAPTION_POINTS, LEGEND_POINTS, TITLE_POINTS = 7.0, 7.5, 10.0
+STYLE = {
+    "font.family": "DejaVu Sans",  # shipped with matplotlib, so that all machines draw the same
+    "font.size": 8.5,
+    "axes.titlesize": 9,
+    "axes.labelsize": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e3e3e3",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "lines.linewidth": 1.6,
+    "figure.dpi": 100,
+    "savefig.dpi": DPI,
+    "pdf.fonttype": 42,
+}
+CURVE_UNITS = {"image": "image loss (mean squared error)", "layout": "layout loss (nats a pixel)"}
+
+
+def use_style() -> None:
+    """Set the look of all figures; inside a notebook also make PNG the only embedded format."""
+    matplotlib.rcParams.update(STYLE)
+    # tqdm's advice to install widgets names a folder of this machine, and would be kept in executed notebooks.
+    warnings.filterwarnings("ignore", message="IProgress not found")
+    if "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("png")
+
+
+def panels(
+    rows: int = 1, columns: int = 1, height: float = 2.8, title: str | None = None, **options
+) -> tuple[Figure, np.ndarray]:
+    """Empty axes (rows, columns) in a figure of the house width; `height` is inches a row.
+
+    `options` go to `Figure.subplots` (sharex, width_ratios, ...).
+    """
+    figure = Figure(figsize=(WIDTH, rows * height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, **options)
+    if title:
+        figure.suptitle(title, fontsize=TITLE_POINTS)
+    return figure, axes
+
+
+def class_legend(target, classes: ClassTable, present: Iterable[int], columns: int | None = None, **placement):
+    """Color patches with the names of the classes `present` (indices), in table order.
+
+    `target` is a figure or axes; `placement` goes to its `legend` (loc, bbox_to_anchor, ...).
+    """
+    shown = sorted({int(index) for index in present})
+    colors = [tuple(value / 255 for value in classes.colors[index]) for index in shown]
+    patches = [Patch(facecolor=color, edgecolor="#666666", linewidth=0.4) for color in colors]
+    names = [classes.names[index] for index in shown]
+    options = {"loc": "lower center", "fontsize": LEGEND_POINTS, "handlelength": 1.3, "columnspacing": 1.4}
+    options["ncols"] = columns or max(1, min(7, len(shown)))
+    return target.legend(patches, names, **{**options, **placement})
+
+
+def pair_grid(
+    images,
+    layouts,
+    classes: ClassTable | None,
+    captions: Sequence[str] | None = None,
+    columns: int = 4,
+    title: str | None = None,
+    row_labels: Sequence[str] | None = None,
+    legend: bool = True,
+) -> Figure:
+    """A grid of pairs: each image above its layout, its caption beneath, and a legend of the classes seen.
+
+    Args:
+        images: uint8 (N, H, W, 3), or None for layouts alone.
+        layouts: integers (N, H, W), or None for images alone.
+        classes: table of the layouts; may be None where `layouts` is.
+        captions: one string a pair; long lines are wrapped, line breaks kept.
+        row_labels: one string a row of pairs, written at its left.
+
+        legend: whether to name the colors.
+
+    Raises DataError where there is nothing to draw or the numbers of images, layouts, captions differ.
+    """
+    return stacked_grids([_Grid(images, layouts, classes, captions, columns, title, row_labels, legend)])
+
+
+def stacked_grids(grids: Sequence[_Grid | Mapping]) -> Figure:
+    """Several grids in one figure, from top to bottom, each with its own classes and legend.
+
+    `grids`: the arguments of `pair_grid`, by name, of each.
+    """
+    grids = [grid if isinstance(grid, _Grid) else _Grid(**grid) for grid in grids]
+    figure = Figure(figsize=(max(grid.width for grid in grids), sum(grid.height for grid in grids)))
+    parts = figure.subfigures(len(grids), 1, height_ratios=[grid.height for grid in grids], squeeze=False)
+    for grid, part in zip(grids, parts[:, 0]):
+        grid.draw(part, figure.get_figwidth())
+    return figure
+
+
+class _Grid:
+    """Geometry of `pair_grid`, in inches: fixed sizes, because automatic layouts clip wrapped captions."""
+
+    GAP, GUTTER, MARGIN = 0.04, 0.12, 0.06
+
+    def __init__(self, images, layouts, classes, captions=None, columns=4, title=None, row_labels=None, legend=True):
+        self.stacks = [np.asarray(stack) for stack in (images, layouts) if stack is not None]
+        given = [len(texts) for texts in (captions,) if texts is not None]
+        counts = sorted({*map(len, self.stacks), *given})
+        if not self.stacks or len(counts) != 1 or 0 in counts:
+            raise DataError(f"a grid needs images, layouts and captions of one number > 0, got {counts}.")
+        self.classes, self.title, self.row_labels = classes, title, row_labels
+        self.present = np.unique(np.asarray(layouts)) if layouts is not None and legend else []
+        if layouts is not None:
+            self.stacks[-1] = classes.colorize(self.stacks[-1])
+        self._place(columns, captions)
+
+    def _place(self, columns: int, captions) -> None:
+        number, margins = len(self.stacks[0]), 2 * self.MARGIN + (0.24 if self.row_labels else 0.0)
+        self.cell = min(3.2, (WIDTH - margins + self.GUTTER) / columns - self.GUTTER)
+        self.columns = min(columns, number)
+        self.rows = math.ceil(number / self.columns)
+        self.width = max(4.5, margins + self.columns * (self.cell + self.GUTTER) - self.GUTTER)
+        self.captions = [wrap_text(text, self.cell) for text in captions] if captions is not None else []
+        lines = max((text.count("\n") + 1 for text in self.captions), default=0)
+        self.heights = [self.cell * stack.shape[1] / stack.shape[2] for stack in self.stacks]
+        self.block = sum(self.heights) + self.GAP * len(self.heights) + self.GUTTER
+        self.block += lines * CAPTION_POINTS * 1.25 / 72 + (0.03 if lines else 0.0)
+        self.legend_columns = max(1, min(len(self.present), int(self.width / 1.22)))
+        legend_rows = math.ceil(len(self.present) / self.legend_columns)
+        self.bottom = legend_rows * LEGEND_POINTS * 1.7 / 72 + (0.08 if legend_rows else 0.0)
+        self.top = self.MARGIN + (0.3 if self.title else 0.0)
+        self.height = self.top + self.rows * self.block + self.bottom
+
+    def draw(self, figure, width: float) -> None:
+        """Draw into a figure or subfigure of `width` x `self.height` inches, centered."""
+        used = self.columns * (self.cell + self.GUTTER) - self.GUTTER
+        left = (width - used + (0.24 if self.row_labels else 0.0)) / 2
+        if self.title:
+            y = 1 - 0.17 / self.height
+            figure.text(0.5, y, self.title, ha="center", va="center", fontsize=TITLE_POINTS)
+        for position in range(len(self.stacks[0])):
+            row, column = divmod(position, self.columns)
+            x, y = left + column * (self.cell + self.GUTTER), self.height - self.top - row * self.block
+            if self.row_labels and column == 0:
+                at = ((x - 0.15) / width, (y - sum(self.heights) / 2) / self.height)
+                label = self.row_labels[row]
+                figure.text(*at, label, ha="center", va="center", rotation=90, fontsize=8.5)
+            self._cell(figure, width, position, x, y)
+        if len(self.present):
+            place = {"bbox_to_anchor": (0.5, 0.0), "borderaxespad": 0.3}
+            class_legend(figure, self.classes, self.present, self.legend_columns, **place)
+
+    def _cell(self, figure, width: float, position: int, x: float, y: float) -> None:
+        for stack, tall in zip(self.stacks, self.heights):
+            y -= tall
+            box = (x / width, y / self.height, self.cell / width, tall / self.height)
+            show_picture(figure.add_axes(box), stack[position])
+            y -= self.GAP
+        if self.captions:
+            at = ((x + self.cell / 2) / width, (y - 0.01) / self.height)
+            text = self.captions[position]
+            figure.text(*at, text, ha="center", va="top", fontsize=CAPTION_POINTS, linespacing=1.2)
+
+
+def wrap_text(text: str, inches: float, points: float = CAPTION_POINTS) -> str:
+    """Break `text` into lines that fit `inches` at a font size of `points`; its own line breaks stay."""
+    letters = max(8, int(inches * 72 / (0.56 * points)))  # 0.56 em: mean advance of the font, with margin
+    return "\n".join(textwrap.fill(line, letters) for line in text.split("\n"))
+
+
+def show_picture(axes: Axes, picture: np.ndarray) -> None:
+    """Show uint8 (H, W, 3) with crisp pixels, a hairline frame and no ticks."""
+    axes.imshow(picture, interpolation="nearest", aspect="auto")
+    axes.set(xticks=[], yticks=[])
+    axes.grid(False)
+    for spine in axes.spines.values():
+        spine.set(visible=True, linewidth=0.5, color="#888888")
+
+
+def curve_plot(
+    rows: Sequence[Mapping[str, float]] | Mapping[str, Sequence[Mapping[str, float]]],
+    title: str | None = None,
+    log: bool = False,
+    units: Mapping[str, str] = CURVE_UNITS,
+) -> Figure:
+    """Training curves: one panel for each half that was trained, means of training and validation losses.
+
+    Args:
+        rows: what `gcdp.training.curve.read_curve` returns, or several of them by name (one color each).
+        log: logarithmic loss axis.
+        units: axis label of each half, {"image": ..., "layout": ...}.
+
+    Raises DataError where no row holds a loss.
+    """
+    runs = rows if isinstance(rows, Mapping) else {"": rows}
+    halves = [half for half in units if any(half in row for run in runs.values() for row in run)]
+    if not halves:
+        raise DataError("the training curve holds no loss: train for at least one logged step.")
+    figure, axes = panels(1, len(halves), 3.0, title)
+    for half, panel in zip(halves, axes[0]):
+        for number, (name, run) in enumerate(runs.items()):
+            color = f"C{number}" if len(runs) > 1 else {"image": IMAGE_COLOR}.get(half, LAYOUT_COLOR)
+            _curve(panel, run, half, color, f"{name} " if name else "")
+        panel.set(xlabel="training step", ylabel=units[half], yscale="log" if log else "linear")
+        panel.legend()
+    return figure
+
+
+def _curve(panel: Axes, run, half: str, color: str, name: str) -> None:
+    train = [(row["step"], row[half]) for row in run if half in row]
+    held_out = [(row["step"], row[f"val_{half}"]) for row in run if f"val_{half}" in row]
+    if train:
+        panel.plot(*zip(*train), color=color, alpha=0.45, linewidth=1.0, label=f"{name}training")
+    if held_out:
+        panel.plot(*zip(*held_out), color=color, marker="o", markersize=3, label=f"{name}validation")
+
+
+def ridgelines(axes: Axes, x, density, labels: Sequence[str], colors: Sequence[str], top: float) -> None:
+    """Curves density (K, len(x)), one above the other in the order of `labels`, the first in front.
+
+    Every curve has its own baseline one unit above the last; `top` is the density drawn 1.5 units high.
+    """
+    for k in reversed(range(len(density))):
+        curve = k + 1.5 * density[k] / top
+        axes.fill_between(x, k, curve, color=colors[k], alpha=0.55, linewidth=0, zorder=10 - k)
+        axes.plot(x, curve, color=colors[k], linewidth=1.2, zorder=10 - k)
+    axes.set(yticks=range(len(labels)), xlim=(x[0], x[-1]), ylim=(-0.08, len(labels) + 0.6))
+    axes.set_yticklabels(labels)
+    axes.grid(axis="y", visible=True)
+
+
+def save_figure(figure: Figure, folder: str | Path, name: str) -> Figure:
+    """Write folder/name.png and .pdf without dates: equal figures give equal files. Returns the figure."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / f"{name}.png", dpi=DPI, metadata={"Software": None})
+    blank = {"Creator": None, "Producer": None, "CreationDate": None}
+    figure.savefig(folder / f"{name}.pdf", dpi=DPI, metadata=blank)
+    return figure

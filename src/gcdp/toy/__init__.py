@@ -1,0 +1,1 @@
+"""Worlds drawn by program, in the file formats of the real datasets."""

@@ -1,0 +1,46 @@
+"""The training recipe: every setting that decides how a network is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gcdp.validation import require_one_of, require_range
+
+PRECISIONS = ("no", "fp16", "bf16")
+
+
+TIMES = ("joint", "image_given_layout")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The training recipe. `batch_size` is global over all processes; the defaults are the authors'."""
+
+    steps: int = 300_000
+    batch_size: int = 8
+    learning_rate: float = 1.2e-4
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0
+    warmup: int = 0
+    decay: bool = False  # cosine decay of the rate to zero over the run
+    clip: float = 0.0  # largest gradient norm; 0 leaves gradients alone
+    ema_decay: float = 0.9999
+    ema_every: int = 10
+    text_drop: float = 0.1
+    times: str = "joint"  # image_given_layout: the layout stays clean (t_y = 0), the second step of two-stage models
+    diagonal: float = 1.0  # share of examples with t_x = t_y; the rest draw them independently
+    precision: str = "no"  # as accelerate names it: no, fp16, bf16
+    compile: bool = False
+    workers: int = 0
+    seed: int = 0
+    log_every: int = 50
+    validate_every: int = 1000
+    validate_pairs: int = 128
+    checkpoint_every: int = 1000
+
+    def __post_init__(self) -> None:
+        require_range(self, "steps batch_size ema_every log_every validate_every checkpoint_every", 1)
+        require_range(self, "weight_decay warmup clip workers seed validate_pairs", 0)
+        require_range(self, "learning_rate betas ema_decay text_drop diagonal", 0, 1)
+        require_one_of("precision", self.precision, PRECISIONS)
+        require_one_of("times", self.times, TIMES)

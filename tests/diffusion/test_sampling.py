@@ -1,0 +1,296 @@
+"""The reverse loop: exact predictors give exact samples, known halves stay, settings mean what they say."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from scipy.stats import chisquare, kstest
+from worlds import brute_force as brute
+
+from gcdp.diffusion.categorical import CategoricalDiffusion
+from gcdp.diffusion.gaussian import GaussianDiffusion
+from gcdp.diffusion.joint import GaussianCategoricalDiffusion
+from gcdp.diffusion.sampling import (
+    Guidance,
+    Noise,
+    ReverseProcess,
+    ReverseSettings,
+    draw_labels,
+    dynamic_threshold,
+    sample_seeds,
+)
+from gcdp.diffusion.schedules import NoiseSchedule
+from gcdp.errors import ConfigError
+
+K, PIXELS, T = 3, 2, 1000
+ALARM = 1e-3  # p-value below which a test fails; all draws are fixed by seeds
+SCHEDULE = NoiseSchedule.cosine(T)
+SIZE = (1, PIXELS)
+PREDICTIONS = {name: GaussianDiffusion(SCHEDULE, name) for name in ("x0", "v", "eps")}
+PROCESS = GaussianCategoricalDiffusion(PREDICTIONS["x0"], CategoricalDiffusion(K, SCHEDULE))
+
+
+def noise_of(count, seed=0):
+    return Noise(sample_seeds(seed, count), torch.device("cpu"))
+
+
+def settings(num_steps, **changed):
+    return ReverseSettings(num_steps, **{"threshold": 1.0, "final": "sample", **changed})
+
+
+def time_of(log_snr):
+    """The time a network was told, read back from its log-SNR: one integer for the whole batch."""
+    table = SCHEDULE.log_snr(torch.arange(T + 1))
+    return int((table - log_snr[0]).abs().argmin())
+
+
+class World:
+    """Two pixels with a coupled prior over 9 layouts; x_0 | y_0 ~ N(means[y_0], spread^2) in three channels."""
+
+    def __init__(self, spread=0.1, prediction="x0"):
+        self.spread, self.gaussian = spread, PREDICTIONS[prediction]
+        self.layout = brute.EnumeratedLayout(SCHEDULE, K, PIXELS, brute.coupled_prior(K, PIXELS, 0))
+        self.draws = g = torch.Generator().manual_seed(1)
+        self.means = 1.2 * torch.rand(K**PIXELS, 3, 1, PIXELS, generator=g, dtype=torch.float64) - 0.6
+
+    def draw_clean(self, x, y, log_snr_x, log_snr_y):
+        """A draw from p(x_0, y_0 | x_t, y_t) in place of a prediction: jumps from it are exact at any stride."""
+        x, t_x, t_y = x.double(), time_of(log_snr_x), time_of(log_snr_y)
+        ab = SCHEDULE.alpha_bar[t_x]
+        variance = ab * self.spread**2 + 1 - ab
+        log_y = self.layout.jump(t_y).T[config_of(y)].log()
+        distance = (x[:, None] - ab.sqrt() * self.means).square().sum((2, 3, 4)) / (2 * variance)
+        weights = (self.layout.prior.log() + log_y - distance).softmax(1)
+        config = torch.multinomial(weights, 1, generator=self.draws)[:, 0]
+        means = self.means[config]
+        mean = means + ab.sqrt() * self.spread**2 / variance * (x - ab.sqrt() * means)
+        spread = (self.spread**2 * (1 - ab) / variance).sqrt()
+        x0 = mean + spread * torch.randn(x.shape, generator=self.draws, dtype=x.dtype)
+        onehot = self.layout.per_pixel(torch.eye(K**PIXELS, dtype=torch.float64))[config]
+        return self.output(x0, x, t_x).float(), onehot.log().clamp(min=-1e4).float()
+
+    def output(self, x0, x, t):
+        """The network output that means this clean image."""
+        if self.gaussian.prediction == "x0":
+            return x0
+        t = torch.tensor([t])
+        return self.gaussian.target(x0, self.gaussian.predict_eps(x0, x, t), t)
+
+    def run(self, num_steps, count=4000, **known):
+        process = GaussianCategoricalDiffusion(self.gaussian, PROCESS.categorical)
+        reverse = ReverseProcess(process, settings(num_steps))
+        return reverse.run(self.draw_clean, SIZE, noise_of(count, num_steps), **known)
+
+
+def config_of(y):
+    return y[:, 0, 0] * K + y[:, 0, 1]
+
+
+def p_of_layouts(counts, expected):
+    """Chi-square p-value; cells that expect fewer than 5 are pooled."""
+    filled = expected >= 5
+    cells = [torch.cat([v[filled], v[~filled].sum()[None]]) for v in (counts.double(), expected)]
+    return chisquare(*(c if (~filled).any() else c[:-1] for c in cells)).pvalue
+
+
+@pytest.mark.parametrize("num_steps, prediction", [(1, "x0"), (2, "v"), (10, "v"), (10, "eps")])
+def test_with_exact_predictions_pairs_follow_the_known_distribution_at_any_stride(num_steps, prediction):
+    world = World(prediction=prediction)
+    x, y = world.run(num_steps)
+    counts = torch.bincount(config_of(y), minlength=K**PIXELS)
+    assert p_of_layouts(counts, world.layout.prior * len(y)) > ALARM
+    residual = (x.double() - world.means[config_of(y)]) / world.spread
+    assert kstest(residual.flatten().numpy(), "norm").pvalue > ALARM
+
+
+def test_given_a_clean_image_the_layout_follows_its_posterior():
+    world = World(spread=0.7)  # wide enough that one image leaves several layouts open
+    x0 = world.means.mean(0)
+    distance = (x0 - world.means).square().sum((1, 2, 3)) / (2 * world.spread**2)
+    posterior = (world.layout.prior.log() - distance).softmax(0)
+    known = x0.float().expand(4000, -1, -1, -1)
+    x, y = world.run(5, image=known)
+    assert torch.equal(x, known) and posterior.max() < 0.9
+    assert p_of_layouts(torch.bincount(config_of(y), minlength=K**PIXELS), posterior * len(y)) > ALARM
+
+
+def test_given_a_clean_layout_the_image_follows_it():
+    world = World()
+    config = torch.multinomial(world.layout.prior, 1000, replacement=True, generator=world.draws)
+    known = world.layout.labels()[config]
+    x, y = world.run(5, count=1000, layout=known)
+    assert torch.equal(y, known)
+    assert kstest(((x.double() - world.means[config]) / world.spread).flatten().numpy(), "norm").pvalue > ALARM
+
+
+@pytest.mark.parametrize("num_steps", [1, 4, 25])
+def test_a_layout_of_one_pixel_is_exact_with_leave_one_out_predictions(num_steps):
+    prior = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)
+    alone = GaussianCategoricalDiffusion(None, CategoricalDiffusion(K, SCHEDULE))
+
+    def predict(x, y, log_snr_x, log_snr_y):
+        assert x is None
+        return None, prior.log().float().view(1, K, 1, 1).expand(len(y), -1, -1, -1)
+
+    x, y = ReverseProcess(alone, settings(num_steps)).run(predict, (1, 1), noise_of(4000))
+    assert x is None
+    assert chisquare(torch.bincount(y.flatten(), minlength=K), prior * 4000).pvalue > ALARM
+
+
+class Recorder:
+    """A predictor that notes what it was told; its answers depend on its inputs."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, x, y, log_snr_x, log_snr_y):
+        self.calls.append(SimpleNamespace(x=x, y=y, t_x=time_of(log_snr_x), t_y=time_of(log_snr_y)))
+        logits = torch.nn.functional.one_hot((y + 1) % K, K).permute(0, 3, 1, 2).float()
+        return 0.5 * x.tanh() if x is not None else None, logits
+
+
+def record(num_steps, process=PROCESS, on_step=None, seed=0, settings_=None, **known):
+    recorder = Recorder()
+    reverse = ReverseProcess(process, settings_ or settings(num_steps))
+    pair = reverse.run(recorder, (4, 4), noise_of(3, seed), on_step=on_step, **known)
+    return *pair, recorder.calls
+
+
+@pytest.mark.parametrize("num_steps", [1, 7, T])
+def test_the_network_is_told_the_times_of_the_schedule_and_the_loop_ends_at_zero(num_steps):
+    seen = []
+    *_, calls = record(num_steps, on_step=lambda s, x, y: seen.append(s))
+    times = SCHEDULE.steps(num_steps)
+    assert seen == times[1:] and seen[-1] == 0
+    assert [call.t_x for call in calls] == [call.t_y for call in calls] == times[:-1]
+
+
+def test_known_halves_stay_untouched_and_are_told_as_clean():
+    layout = torch.randint(K, (3, 4, 4), generator=torch.Generator().manual_seed(0))
+    x, y, calls = record(5, layout=layout)
+    assert torch.equal(y, layout) and all(torch.equal(call.y, layout) for call in calls)
+    assert {call.t_y for call in calls} == {0} and calls[0].t_x == T
+    image = torch.rand(3, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    x, y, calls = record(5, image=image)
+    assert torch.equal(x, image) and all(torch.equal(call.x, image) for call in calls)
+    assert {call.t_x for call in calls} == {0} and calls[0].t_y == T
+
+
+def test_one_step_with_eta_one_is_a_draw_from_the_posterior_of_the_prediction():
+    states = {}
+    settings_ = settings(2, threshold=0.0)
+    *_, calls = record(2, settings_=settings_, on_step=lambda s, x, y: states.setdefault(s, x))
+    x0 = (0.5 * calls[0].x.tanh()).clamp(-1, 1)
+    t, s = torch.full((3,), T), torch.full((3,), T // 2)
+    mean, variance = PROCESS.gaussian.q_posterior(x0, calls[0].x, t, s)
+    noise = noise_of(3)
+    noise.normal(3, 4, 4), noise.uniform(4, 4)  # x_T and y_T
+    assert torch.equal(states[T // 2], mean + variance.sqrt() * noise.normal(3, 4, 4))
+
+
+def test_ddim_is_a_function_of_the_starting_noise_and_ancestral_sampling_is_not():
+    image_only = GaussianCategoricalDiffusion(PROCESS.gaussian, None)
+
+    class OtherNoiseLater(Noise):
+        def normal(self, *shape):
+            first, self.generators = self.generators, Noise([9, 8, 7], self.device).generators
+            return torch.stack([torch.randn(shape, generator=g) for g in first])
+
+    def ends(eta):
+        reverse = ReverseProcess(image_only, settings(6, eta=eta))
+        predict = lambda x, y, *levels: (0.5 * x.tanh(), None)  # noqa: E731
+        kinds = (Noise, OtherNoiseLater)
+        return [reverse.run(predict, (4, 4), kind([1, 2, 3], torch.device("cpu")))[0] for kind in kinds]
+
+    one, other = ends(eta=0.0)
+    assert torch.equal(one, other)
+    one, other = ends(eta=1.0)
+    assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_any_eta_keeps_the_noise_level_of_the_state_it_reaches(eta):
+    # with the true x_0 as prediction, x_s is a draw from q(x_s | x_0) whatever eta
+    image_only = GaussianCategoricalDiffusion(PROCESS.gaussian, None)
+    x0, states = torch.full((64, 3, 8, 8), 0.3), {}
+    reverse = ReverseProcess(image_only, settings(4, eta=eta))
+    reverse.run(lambda x, y, *levels: (x0, None), (8, 8), noise_of(64), on_step=lambda s, x, y: states.setdefault(s, x))
+    for s in (750, 500, 250):
+        ab = SCHEDULE.alpha_bar[s]
+        residual = (states[s] - ab.sqrt() * x0) / (1 - ab).sqrt()
+        assert kstest(residual.flatten().numpy(), "norm").pvalue > ALARM
+    assert torch.equal(states[0], x0)
+
+
+def test_the_last_labels_are_the_mode_or_a_draw():
+    probs = torch.tensor([0.2, 0.5, 0.3])
+    alone = GaussianCategoricalDiffusion(None, CategoricalDiffusion(K, SCHEDULE))
+    predict = lambda x, y, *levels: (None, probs.log().view(1, K, 1, 1).expand(len(y), -1, 8, 8))  # noqa: E731
+    drawn = {
+        final: ReverseProcess(alone, settings(1, final=final)).run(predict, (8, 8), noise_of(8))[1]
+        for final in ("mode", "sample")
+    }
+    earlier = []
+    reverse = ReverseProcess(alone, settings(2, final="mode"))
+    reverse.run(predict, (8, 8), noise_of(8), on_step=lambda s, x, y: earlier.append(set(y.flatten().tolist())))
+    assert earlier[0] == {0, 1, 2}  # only the last jump takes the mode
+    assert set(drawn["mode"].flatten().tolist()) == {1}
+    assert set(drawn["sample"].flatten().tolist()) == {0, 1, 2}
+
+
+def test_labels_are_drawn_with_their_probabilities():
+    probs = torch.tensor([0.05, 0.0, 0.45, 0.3, 0.2], dtype=torch.float64)
+    uniform = noise_of(1).uniform(100, 200)
+    labels = draw_labels(probs.view(1, 5, 1, 1).expand(1, 5, 100, 200), uniform)
+    counts = torch.bincount(labels.flatten(), minlength=5)
+    assert counts[1] == 0 and chisquare(counts[probs > 0], probs[probs > 0] * 20000).pvalue > ALARM
+
+
+@pytest.mark.parametrize("uniform, label", [(0.0, 1), (0.2499, 1), (0.25, 3), (0.9999999, 3)])
+def test_a_draw_at_the_ends_never_falls_on_an_impossible_label(uniform, label):
+    probs = torch.tensor([0.0, 0.5, 0.0, 1.5, 0.0]).view(1, 5, 1, 1)  # need not sum to one
+    assert draw_labels(probs, torch.full((1, 1, 1), uniform)).item() == label
+
+
+def test_thresholding_rescales_by_the_quantile_but_never_enlarges():
+    x0 = torch.linspace(-4, 4, 101).view(1, 1, 1, 101).repeat(2, 3, 1, 1)
+    x0[1] *= 0.1
+    once = dynamic_threshold(x0, 0.5)
+    assert torch.allclose(once[0], (x0[0] / 2).clamp(-1, 1), atol=0.02)  # the median size of the first is 2
+    assert torch.equal(once[1], x0[1])  # the second stays within [-1, 1]: untouched
+    assert torch.equal(dynamic_threshold(x0, 1.0)[0], x0[0] / 4)
+
+
+def test_seeds_of_a_call_are_distinct_and_prefixes_of_longer_calls():
+    assert sample_seeds(3, 5) == sample_seeds(3, 50)[:5]
+    assert len({*sample_seeds(3, 50), *sample_seeds(4, 50)}) == 100
+    with pytest.raises(ConfigError, match="negative"):
+        sample_seeds(-1, 2)
+
+
+def test_guidance_is_one_scale_or_two_and_mixes_linearly():
+    assert Guidance.of(2) == Guidance(2.0, 2.0) and Guidance.of([3, 1]) == Guidance(3.0, 1.0)
+    assert not Guidance().needs_null() and Guidance(1.0, 0.0).needs_null()
+    null, told = torch.randn(2, 4, 4)
+    assert torch.equal(Guidance().mix(1.0, null, told), told) and torch.equal(Guidance().mix(0.0, null, told), null)
+    torch.testing.assert_close(Guidance().mix(3.0, null, told), null + 3 * (told - null))
+
+
+@pytest.mark.parametrize("value", [-1, (1, -0.5), float("nan"), float("inf"), (1, 2, 3), (1,), "3", None, ("a", 1)])
+def test_bad_guidance_is_refused(value):
+    with pytest.raises(ConfigError, match="guidance must be"):
+        Guidance.of(value)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"eta": 2.0}, {"threshold": -0.1}, {"final": "best"}, {"num_steps": 2.5}, {"eta": float("nan")}]
+)
+def test_bad_settings_are_refused(changed):
+    with pytest.raises(ConfigError):
+        ReverseSettings(**changed)
+
+
+@pytest.mark.parametrize("num_steps", [0, -3, T + 1])
+def test_a_number_of_steps_outside_the_schedule_is_refused(num_steps):
+    with pytest.raises(ConfigError, match="num_steps"):
+        record(num_steps)

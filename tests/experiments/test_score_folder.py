@@ -1,0 +1,172 @@
+"""Images made elsewhere, judged like any model: the record, the table that shows it, and the tool. Seed 0."""
+
+import json
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from matplotlib import pyplot as plt
+from PIL import Image
+from worlds.places import REFEREE, make_repository
+
+from gcdp.errors import CheckpointError, DataError
+from gcdp.evaluation.scores import ceiling
+from gcdp.experiments.datasets import held_out
+from gcdp.experiments.referees import make_referees
+from gcdp.experiments.sweep import score_folder
+from gcdp.reporting.comparison import table_rows, tradeoff
+from gcdp.reporting.summary import summary_rows
+from gcdp.storage import write_json
+
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "score_folder.py"
+# what 07_evaluate keeps of a model, but for the seeds and steps of its drawing and the sweep on validation captions
+KEYS = {
+    "domain", "model", "kind", "best", "split", "n", "minimum_area", "training", "sweep", "chosen", "unconditional",
+    "referee", "ceiling",
+}  # fmt: skip
+POINT = {
+    "guidance", "semantic_recall", "semantic_recall_area", "precision", "precision_1px", "f1", "frechet", "kid",
+    "miou", "fsd", "fsd_of", "per_class", "areas", "chance", "minimum_area",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def measured(prepared, tmp_path_factory):
+    """A repository with a referee and what 04_evaluators keeps of it."""
+    root = tmp_path_factory.mktemp("measured")
+    shutil.copytree(prepared, root, dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        profile = make_repository(root, referee=REFEREE)
+        referee, test = make_referees(profile, "streets").segmenter, held_out(profile, "streets", "test", 4)
+        scores = ceiling(referee.read(test.images), test.captions, test.layouts, test.classes, 3)
+        known = {"domain": "streets", "referee": referee.name, "n": 4, "minimum_area": 3, "ceiling": scores}
+        write_json(profile.results_folder("metrics", "referee") / "streets.json", known)
+    return root, known
+
+
+@pytest.fixture
+def place(measured, tmp_path, monkeypatch):
+    """A copy of it, as working folder, with a folder `elsewhere` of three images, captions and layouts."""
+    root = tmp_path / "repository"
+    shutil.copytree(measured[0], root)
+    monkeypatch.chdir(root)
+    world = held_out(make_repository(root, referee=REFEREE), "streets", "train", 3)
+    folder = tmp_path / "elsewhere"
+    (folder / "layouts").mkdir(parents=True)
+    for number, (image, layout) in enumerate(zip(world.images, world.layouts, strict=True)):
+        Image.fromarray(image).resize((32, 16)).save(folder / f"{number}.png")
+        Image.fromarray(layout).resize((32, 16), Image.Resampling.NEAREST).save(folder / "layouts" / f"{number}.png")
+    (folder / "captions.txt").write_text("\n".join(world.captions) + "\n")
+    return folder
+
+
+@pytest.fixture
+def profile(place):
+    return make_repository(Path.cwd(), referee=REFEREE)
+
+
+def plain(found):
+    """As it is read back from a file."""
+    return json.loads(json.dumps(found))
+
+
+@pytest.mark.parametrize("layouts", [True, False])
+def test_the_record_has_the_form_of_every_models(place, profile, measured, layouts):
+    if not layouts:
+        shutil.rmtree(place / "layouts")
+    record = score_folder(profile, "streets", place)
+    assert set(record) == KEYS and plain(record) == record
+    assert (record["model"], record["kind"], record["n"], record["split"]) == ("elsewhere", "external", 3, "test")
+    assert record["minimum_area"] == 3 and record["referee"] == "segmenter" and record["unconditional"] is None
+    (point,) = record["sweep"]
+    assert set(point) == POINT and point == record["chosen"] and point["guidance"] is None and record["best"] is None
+    assert point["fsd_of"] == ("layouts" if layouts else "referee") and (point["miou"]["value"] is None) != layouts
+    assert point["semantic_recall"]["n"] == 3 and record["ceiling"]["f1"] == measured[1]["ceiling"]["f1"]
+
+
+def test_without_text_only_distances_and_alignment_are_left(place, profile):
+    (place / "captions.txt").unlink()
+    with pytest.raises(DataError, match=r"elsewhere has neither captions\.jsonl nor captions\.txt"):
+        score_folder(profile, "streets", place)
+    record = score_folder(profile, "streets", place, unconditional=True)
+    assert set(record) == KEYS and record["sweep"] == [] and record["chosen"] is None
+    assert set(record["unconditional"]) == {"frechet", "kid", "fsd", "fsd_of", "miou", "areas"}
+    assert record["unconditional"]["miou"]["value"] is not None
+
+
+def test_real_pairs_score_as_the_referee_reads_them(place, profile):
+    """Copies of the test split at its own size: nothing lies between them and the real pairs."""
+    world = held_out(profile, "streets", "test")
+    shutil.rmtree(place)
+    place.mkdir()
+    for number, image in enumerate(world.images):
+        Image.fromarray(image).save(place / f"{number}.png")
+    (place / "captions.txt").write_text("\n".join(world.captions))
+    point = score_folder(profile, "streets", place)["chosen"]
+    assert point["frechet"]["value"] == pytest.approx(0, abs=1e-6) and point["fsd"]["value"] == pytest.approx(
+        0, abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("unconditional", [False, True])
+def test_tables_and_figures_show_it(place, profile, measured, unconditional):
+    record = plain(score_folder(profile, "streets", place, unconditional))
+    row = table_rows({"elsewhere": record}, measured[1])[1]
+    assert row["model"] == "elsewhere" and row["protocol"] == ("without text" if unconditional else "with text")
+    assert (row["guidance"], row["steps"], row["n"]) == ("0" if unconditional else "", "", "3")
+    assert (row["recall_1px"] == "–") == unconditional
+    figure, panel = plt.subplots()
+    tradeoff(panel, {"elsewhere": record}, "semantic_recall", "frechet")
+    assert len(panel.containers) == (0 if unconditional else 1)
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("unconditional", [False, True])
+def test_the_summary_takes_it(place, profile, tmp_path, unconditional):
+    metrics, record = profile.results_folder("metrics"), score_folder(profile, "streets", place, unconditional)
+    write_json(metrics / "evaluation" / "streets-elsewhere.json", record)
+    rows = [row for row in summary_rows(metrics, tmp_path / "no reference") if row["model"] == "elsewhere"]
+    shown = {row["quantity"]: row for row in rows}
+    assert bool(shown) != unconditional  # the summary is about images made from text
+    if shown:
+        assert shown["Fréchet distance, referee features"]["n"] == "3" and "FSD" in shown
+
+
+def test_the_referee_must_have_been_measured(place, profile):
+    shutil.rmtree(profile.results_folder("metrics", "referee"))
+    with pytest.raises(CheckpointError, match=r"streets\.json is missing: run the notebook 04_evaluators first"):
+        score_folder(profile, "streets", place)
+
+
+def tool(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", [str(TOOL), *map(str, arguments)])
+    runpy.run_path(str(TOOL), run_name="__main__")
+
+
+def test_the_tool_writes_the_record_beside_those_of_models(place, profile, monkeypatch, capsys):
+    tool(monkeypatch, "tiny", "streets", place)
+    path = Path("results/tiny/metrics/evaluation/streets-elsewhere.json")
+    assert json.loads(path.read_text()) == score_folder(profile, "streets", place)
+    assert "streets-elsewhere.json: 3 images" in capsys.readouterr().out
+    tool(monkeypatch, "tiny", "streets", place, "--unconditional")
+    assert json.loads(path.read_text())["sweep"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("lost", "streets", "x"), "error: profile 'lost' is unknown: choose one of tiny, or add params/lost.yaml"),
+        (("tiny", "lanes", "x"), "error: .*lanes"),
+        (("tiny", "streets", "nowhere"), "error: folder nowhere does not exist"),
+        (("tiny", "streets"), "Usage: python tools/score_folder.py PROFILE DOMAIN FOLDER"),
+        (("tiny", "streets", "x", "--unconditionally"), "Usage: python tools/score_folder.py"),
+    ],
+)
+def test_the_tool_answers_slips_in_one_sentence(place, profile, monkeypatch, arguments, message):
+    with pytest.raises(SystemExit, match=message) as found:
+        tool(monkeypatch, *arguments)
+    assert found.value.code and (message.startswith("Usage") or "\n" not in str(found.value))
+    assert not list(Path("results/tiny/metrics").glob("evaluation/*"))

@@ -1,0 +1,241 @@
+"""A study of faces: records of attributes and alignment, sweeps of every network, and trainings that are not repeated.
+
+Referees are tiny networks trained for two steps; models are stand-ins but for one test. Random numbers state their
+seeds.
+"""
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from conftest import stub_text
+from worlds.places import FACES, make_repository
+
+import gcdp.experiments.study as study
+from gcdp.errors import DataError
+from gcdp.experiments.datasets import held_out
+from gcdp.experiments.models import fit
+from gcdp.experiments.referees import make_referees
+from gcdp.experiments.runs import prepare_run
+from gcdp.experiments.study import COUNTS, MEASURES, Study, Trial, run_study, subset_rows
+from gcdp.generators.samples import Samples
+from gcdp.storage import sha256
+from gcdp.validation import to_dict
+
+PLAN = {"seeds": [5, 6], "fractions": [0.5, 1.0], "models": ["joint", "gaussian"], "num_samples": 6, "num_val": 3}
+PROFILE = FACES | {
+    "study": PLAN | {"guidances": [1.0, 2.0], "sweep": True, "claims": {"same_budget": ["joint", "gaussian"]}},
+    "evaluate": {"num_steps": 2},
+}
+KEYS = [f"{model}-{pairs}-s{seed}" for seed in (5, 6) for pairs in (8, 4) for model in ("joint", "gaussian")]
+MORE = ("attributes_shown", "attributes_named", "alignment", "captions")
+
+
+class Painter:
+    """The held-out images themselves, darker for every model but the joint one, and for low guidance."""
+
+    def __init__(self, model, worlds, log):
+        self.model, self.worlds, self.log = model, worlds, log
+
+    def sample(self, captions, num_steps, guidance, seed, progress=False):
+        split = next(name for name, world in self.worlds.items() if world.captions == captions)
+        self.log.append((self.model, split, guidance))
+        world, dark = self.worlds[split], 1 + (self.model != "joint") + (guidance < 2)
+        layouts = world.layouts.copy() if self.model == "joint" else None
+        return Samples(world.images // dark, layouts, captions, [], {})
+
+
+def place_in(root, patch):
+    """Profile and folder of a study in `root`, what is trained and drawn on the way, and what fails."""
+    profile = make_repository(root, **PROFILE)
+    worlds = {split: held_out(profile, "faces", split, count) for split, count in (("val", 3), ("test", 6))}
+    place = SimpleNamespace(profile=profile, folder=root / "study", trained=[], drawn=[], fails=None)
+
+    def fitted(profile, model, run):
+        place.trained.append((run.model_folder.name, [int(row) for row in run.pairs.rows], run.config.seed))
+        if run.model_folder.name == place.fails:
+            raise KeyboardInterrupt
+        run.model_folder.mkdir(parents=True, exist_ok=True)
+        (run.model_folder / "model.safetensors").write_bytes(run.model_folder.name.encode())
+        (run.model_folder / "config.json").touch()
+
+    patch.setattr(study, "fit", fitted)
+    patch.setattr(study, "open_model", lambda p, d, model, folder: Painter(model, worlds, place.drawn))
+    return place
+
+
+@pytest.fixture(scope="module")
+def judged(prepared_faces, tmp_path_factory):
+    """A repository of faces whose referees are trained."""
+    root = tmp_path_factory.mktemp("judged")
+    shutil.copytree(prepared_faces, root, dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        stub_text(patch)
+        make_referees(make_repository(root, **PROFILE), "faces")
+    return root
+
+
+@pytest.fixture
+def place(judged, stub_encoder, tmp_path, monkeypatch):
+    """A study that was not begun, in a copy of that repository."""
+    shutil.copytree(judged, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return place_in(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def done(judged, tmp_path_factory):
+    """A finished study, and the place where it was made."""
+    root = tmp_path_factory.mktemp("done")
+    shutil.copytree(judged, root, dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        stub_text(patch)
+        place = place_in(root, patch)
+        return run(place), place
+
+
+def run(place, **changes):
+    profile = make_repository(place.folder.parent, **PROFILE | changes)
+    run_study(profile, "faces", place.folder, 2)
+    return Study.load(place.folder)
+
+
+def test_attributes_and_alignment_are_kept_for_every_caption(done):
+    found, place = done
+    assert [key for key, *_ in place.trained] == KEYS and set(found.facts["trials"]) == set(KEYS)
+    assert set(found.tensors) == {f"{key}/{name}" for key in KEYS for name in (*COUNTS, *MORE, "features")}
+    for key in KEYS:
+        scores, tensors = found.facts["trials"][key]["scores"], {n: found.tensors[f"{key}/{n}"].double() for n in MORE}
+        assert all(values.shape == (6,) for values in tensors.values())
+        recall = tensors["attributes_shown"].sum() / tensors["attributes_named"].sum()
+        assert float(recall) == pytest.approx(scores["attribute_recall"]["value"])
+        assert float(tensors["alignment"].mean()) == pytest.approx(scores["alignment"]["value"], abs=1e-4)
+        assert {"attribute_recall", "alignment"} <= set(scores["chance"]) and tensors["captions"].sum() == 6
+
+
+def test_smaller_subsets_lie_inside_larger_ones_whatever_the_seed(done):
+    _, place = done
+    rows = {key: rows for key, rows, _ in place.trained}
+    assert len({tuple(rows[key]) for key in KEYS if "-4-" in key}) == 1
+    assert all(rows[key] == list(range(8)) for key in KEYS if "-8-" in key)
+    assert len(rows["joint-4-s5"]) == 4 and rows["joint-4-s5"] != [0, 1, 2, 3]
+
+
+def test_an_interrupted_study_of_faces_goes_on(place):
+    short = PROFILE["study"] | {"seeds": [5]}
+    place.fails = KEYS[3]
+    with pytest.raises(KeyboardInterrupt):
+        run(place, study=short)
+    before, place.fails = Study.load(place.folder), None
+    assert set(before.facts["trials"]) == set(before.facts["sweeps"]) == set(KEYS[:3])
+    found = run(place, study=short)
+    assert [key for key, *_ in place.trained] == [*KEYS[:4], KEYS[3]]
+    assert set(found.facts["trials"]) == set(found.facts["sweeps"]) == set(KEYS[:4])
+    assert all(torch.equal(found.tensors[key], values) for key, values in before.tensors.items())
+    written, drawn = (place.folder / "study.json").read_bytes(), len(place.drawn)
+    run(place, study=short)
+    assert len(place.drawn) == drawn and (place.folder / "study.json").read_bytes() == written
+
+
+def test_a_sweep_has_the_form_of_an_evaluation(done):
+    found, place = done
+    for key in KEYS:
+        record = found.sweep(key)
+        assert set(record) == {"sweep", "best", "chosen", "n"} and record["n"] == 6
+        assert [point["guidance"] for point in record["sweep"]] == [1.0, 2.0]
+        best = found.facts["guidance"][key.split("-")[0]]
+        (chosen,) = [point for point in record["sweep"] if point["guidance"] == record["best"] == best]
+        assert {name: value for name, value in chosen.items() if name != "guidance"} == record["chosen"]
+    scales = [g for model, split, g in place.drawn if (model, split) == ("joint", "test")]
+    assert sorted(scales) == [1.0] * 4 + [2.0] * 4  # each network at each scale, once
+    assert json.loads(json.dumps(found.facts)) == found.facts
+
+
+def test_without_sweep_only_the_chosen_scale_is_judged(place):
+    found = run(place, study=PROFILE["study"] | {"sweep": False, "seeds": [5]})
+    assert "sweeps" not in found.facts
+    assert len([entry for entry in place.drawn if entry[1] == "test"]) == len(found.facts["trials"]) == 4
+
+
+def test_all_measures_are_compared_for_every_number_of_pairs(done):
+    found, _ = done
+    for pairs in (4, 8):
+        gain = found.compare("joint", "gaussian", pairs)
+        named = {*MEASURES, "frechet", "trainings"} - {"precision", "precision_1px", "f1"}
+        assert set(gain) == named and gain["trainings"] == 2
+        for name, scores in (("attribute_recall", "attribute_recall"), ("alignment", "alignment")):
+            mine, yours = (found.facts["trials"][f"{m}-{pairs}-s5"]["scores"] for m in ("joint", "gaussian"))
+            assert gain[name]["value"] == pytest.approx(mine[scores]["value"] - yours[scores]["value"], abs=1e-4)
+            assert gain[name]["low"] <= gain[name]["value"] <= gain[name]["high"]
+    back = found.compare("gaussian", "joint", 4)
+    assert back["alignment"]["value"] == pytest.approx(-found.compare("joint", "gaussian", 4)["alignment"]["value"])
+
+
+def test_attributes_of_each_trial_are_ratios_by_hand():
+    """Two seeds of three captions: shown 2 of 4 and 3 of 4, scores of 10 and 20."""
+    facts, tensors = {"trials": {}}, {}
+    for seed, shown, score in ((1, [1, 1, 0], 10.0), (2, [2, 1, 0], 20.0)):
+        trial = Trial("ours", 8, seed)
+        facts["trials"][trial.key] = vars(trial)
+        columns = {"attributes_shown": shown, "attributes_named": [2, 1, 1], "captions": [1] * 3}
+        tensors |= {f"{trial.key}/{name}": torch.tensor(column, dtype=torch.uint8) for name, column in columns.items()}
+        tensors[f"{trial.key}/alignment"] = torch.full((3,), score)
+    made = Study(facts, tensors)
+    recall = [hits.sum() / cases.sum() for hits, cases in made.ratios("ours", "attribute_recall")]
+    assert recall == [0.5, 0.75]
+    assert [hits.sum() / cases.sum() for hits, cases in made.ratios("ours", "alignment", 8)] == [10, 20]
+    assert made.ratios("ours", "alignment", 4) == []
+
+
+def test_rows_of_subsets_take_the_first_training_on_each_number(done):
+    found, _ = done
+    rows = subset_rows(found)
+    assert {model: list(points) for model, points in rows.items()} == {
+        "gaussian": ["4", "8"],
+        "joint": ["4", "8"],
+    }
+    point, scores = rows["joint"]["4"], found.facts["trials"]["joint-4-s5"]["scores"]
+    assert (point["seed"], point["guidance"]) == (5, found.facts["guidance"]["joint"])
+    assert all(point[name] == scores[name] for name in ("attribute_recall", "per_attribute", "alignment", "chance"))
+    assert "areas" not in point and "per_class" not in point
+
+
+@pytest.mark.parametrize(("seed", "finished", "steps"), [(5, True, 3), (6, True, 3), (5, False, 3), (5, True, 4)])
+def test_what_the_pipeline_trained_is_not_trained_again(place, monkeypatch, seed, finished, steps):
+    recipe = to_dict(place.profile.train) | {"steps": steps}
+    monkeypatch.setattr(study, "load_card", lambda folder: SimpleNamespace(training={"settings": recipe}))
+    made = place.profile.results_folder("models", "faces-joint")
+    (made / "model.safetensors").write_bytes(b"of the pipeline")
+    if finished:
+        (made / "config.json").touch()
+    before = sorted(made.parent.rglob("*"))
+    assert place.profile.train.seed == 5
+    run(place, study=PROFILE["study"] | {"seeds": [seed], "models": ["joint"], "sweep": False})
+    # only a finished network of its own seed, recipe and all pairs is the same training
+    keys = [] if (seed, finished, steps) == (5, True, 3) else [f"joint-8-s{seed}"]
+    assert [key for key, *_ in place.trained] == [*keys, f"joint-4-s{seed}"]
+    assert sorted(made.parent.rglob("*")) == before and (made / "model.safetensors").read_bytes() == b"of the pipeline"
+
+
+def test_networks_of_their_own_are_studied_from_end_to_end(judged, stub_encoder, tmp_path, monkeypatch):
+    shutil.copytree(judged, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    plan = PROFILE["study"] | {"seeds": [5], "num_val": 2, "guidances": [2.0]}
+    profile = make_repository(tmp_path, **PROFILE | {"study": plan})
+    fit(profile, "joint", prepare_run(profile, "faces", "joint"))
+    models = tmp_path / "results/tiny/models"
+    before = {path: sha256(path) for path in models.rglob("*") if path.is_file()}
+    run_study(profile, "faces", tmp_path / "study", 2)
+    assert {path: sha256(path) for path in models.rglob("*") if path.is_file()} == before
+    found = Study.load(tmp_path / "study")
+    assert set(found.facts["trials"]) == {key for key in KEYS if key.endswith("s5")}
+    assert not (tmp_path / "results/tiny/study/faces/joint-8-s5/config.json").exists()
+    assert found.facts["trials"]["gaussian-4-s5"]["scores"]["miou"]["value"] is None
+    assert np.isfinite(found.compare("joint", "gaussian", 4)["alignment"]["value"])
+    with pytest.raises(DataError, match="'joint' and 'latent' were trained with other seeds or pairs"):
+        found.compare("joint", "latent")

@@ -1,0 +1,182 @@
+"""Drawings that are kept, the choice of guidance, and the stop of a sweep. All numbers from seed 0."""
+
+import shutil
+
+import numpy as np
+import pytest
+from worlds.places import make_repository
+from worlds.tiny import TABLE
+
+from gcdp.errors import CheckpointError
+from gcdp.experiments.datasets import HeldOut
+from gcdp.experiments.sweep import Sweep, correspondence, kept_measures, read_known, rising, saturated
+from gcdp.generators.samples import Samples
+
+
+class Painter:
+    """A model that paints noise, and counts how often it is asked to."""
+
+    classes = TABLE
+
+    def __init__(self, layouts=True):
+        self.calls, self.layouts = [], layouts
+
+    def sample(self, captions, num_steps, guidance, seed, progress=False):
+        self.calls.append(guidance)
+        rng = np.random.default_rng([seed, num_steps, int(10 * guidance)])
+        images = rng.integers(256, size=(len(captions), 2, 4, 3), dtype=np.uint8)
+        layouts = rng.integers(5, size=(len(captions), 2, 4), dtype=np.uint8) if self.layouts else None
+        return Samples(
+            images, layouts, list(captions), [seed + i for i in range(len(captions))], {"guidance": guidance}
+        )
+
+
+def world(captions=("a sky thing", "a road thing", "a left thing")):
+    empty = np.zeros((len(captions), 2, 4), np.uint8)
+    return HeldOut(np.stack([empty] * 3, -1), empty, list(captions), [str(i) for i in range(len(captions))], TABLE)
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"weights")
+    return path
+
+
+@pytest.fixture
+def sweep(tmp_path, weights):
+    """Makes sweeps over one folder, each as a new run of the notebook would, with other settings by keyword."""
+
+    def make(model, **changes):
+        settings = {"world": world(), "num_steps": 2, "seed": 0, "weights": [weights]} | changes
+        return Sweep(model, folder=tmp_path / "sweep", **settings)
+
+    return make
+
+
+def same(a, b):
+    layouts = a.layouts is b.layouts is None or np.array_equal(a.layouts, b.layouts)
+    facts = (a.captions, a.seeds, a.settings) == (b.captions, b.seeds, b.settings)
+    return layouts and facts and np.array_equal(a.images, b.images)
+
+
+@pytest.mark.parametrize("layouts", [True, False])
+def test_pairs_are_kept_and_read_again_without_drawing(sweep, layouts):
+    model = Painter(layouts)
+    first = sweep(model).draw(1.0)
+    assert same(sweep(model).draw(1.0), first) and model.calls == [1.0]
+    assert (first.layouts is not None) == layouts
+    other = sweep(model).draw(2.5)
+    assert model.calls == [1.0, 2.5] and not same(other, first)
+    assert same(sweep(model).draw(1.0), first) and same(sweep(model).draw(2.5), other) and model.calls == [1.0, 2.5]
+
+
+@pytest.mark.parametrize(
+    "change", [{"num_steps": 3}, {"seed": 1}, {"world": world(["a sky thing", "a road thing", "a void thing"])}]
+)
+def test_other_captions_steps_or_seed_are_drawn_anew(sweep, change):
+    model = Painter()
+    sweep(model).draw(1.0)
+    drawn = sweep(model, **change).draw(1.0)
+    assert len(model.calls) == 2 and same(sweep(model, **change).draw(1.0), drawn) and len(model.calls) == 2
+
+
+def test_other_weights_are_drawn_anew_wherever_they_lie(sweep, weights):
+    model = Painter()
+    sweep(model).draw(1.0)
+    copied = shutil.copy(weights, weights.parent / "moved.safetensors")
+    sweep(model, weights=[weights.parent / "moved.safetensors"]).draw(1.0)
+    assert len(model.calls) == 1 and copied
+    weights.write_bytes(b"other weights")
+    sweep(model).draw(1.0)
+    assert len(model.calls) == 2
+
+
+@pytest.mark.parametrize("content", [None, b"", b"half", "cut"])
+@pytest.mark.parametrize("name", ["samples.json", "images.npy", "layouts.npy"])
+def test_a_damaged_drawing_is_drawn_again(sweep, tmp_path, name, content):
+    model = Painter()
+    first = sweep(model).draw(1.0)
+    path = tmp_path / "sweep" / "guidance-1" / name
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-5] if content == "cut" else content)
+    assert same(sweep(model).draw(1.0), first) and len(model.calls) == 2
+    assert same(sweep(model).draw(1.0), first) and len(model.calls) == 2  # and kept again
+
+
+def test_json_of_another_form_is_drawn_again(sweep, tmp_path):
+    model = Painter()
+    sweep(model).draw(1.0)
+    (tmp_path / "sweep" / "guidance-1" / "samples.json").write_text("[1]\n")
+    sweep(model).draw(1.0)
+    assert len(model.calls) == 2
+
+
+def test_a_drawing_that_was_half_replaced_is_not_taken_for_the_former_one(sweep, monkeypatch):
+    model, save = Painter(), np.save
+    first = sweep(model).draw(1.0)
+
+    def full_disk(path, array):
+        if path.name == "layouts.npy":
+            raise OSError("no space left")
+        save(path, array)
+
+    monkeypatch.setattr(np, "save", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        sweep(model, seed=1).draw(1.0)  # the images of seed 1 are there already
+    monkeypatch.undo()
+    assert same(sweep(model).draw(1.0), first)
+
+
+@pytest.mark.parametrize(
+    ("recalls", "stop"),
+    [
+        ([0.5], False),
+        ([0.5, 0.5], False),  # one failure is none
+        ([0.5, 0.5, 0.5], True),
+        ([0.5, 0.502, 0.504], True),  # two steps that stay below the least rise together
+        ([0.5, 0.503, 0.506], False),
+        ([0.5, 0.4, 0.51], False),
+        ([0.5, 0.6, 0.5, 0.4], True),  # best two scales ago
+        ([0.2, 0.5, 0.4], False),
+        ([0.9, 0.1, 0.2, 0.3], True),  # rises, but below the best
+    ],
+)
+def test_a_sweep_stops_when_recall_failed_to_rise_twice(recalls, stop):
+    assert saturated(recalls, 0.005) is stop
+
+
+def estimate(value):
+    return {"value": value, "low": None, "high": None, "n": 4}
+
+
+STREET = {"f1": estimate(0.6), "semantic_recall_area": estimate(0.7), "chance": {"f1": estimate(0.5)}, "kid": 0.1}
+FACE = STREET | {"attribute_recall": estimate(0.75), "chance": {"attribute_recall": estimate(0.5)}}
+
+
+def test_guidance_is_chosen_by_f1_or_by_what_attributes_gain_over_chance():
+    assert correspondence(STREET) == 0.6 and correspondence(FACE) == 0.25
+    assert correspondence(STREET | {"f1": estimate(None)}) == 0
+    # nothing was named in this split: neither side counts
+    assert correspondence(FACE | {"attribute_recall": estimate(None)}) == -0.5
+    assert correspondence(FACE | {"chance": {"attribute_recall": estimate(None)}}) == 0.75
+
+
+def test_a_sweep_watches_attributes_where_they_are_judged():
+    assert rising(STREET) == 0.7 and rising(FACE) == 0.75
+    assert rising(FACE | {"attribute_recall": estimate(None)}) == 0
+
+
+def test_measures_are_kept_where_they_are_judged():
+    assert kept_measures(STREET) == {name: STREET[name] for name in ("f1", "semantic_recall_area")}
+    assert set(kept_measures(FACE | {"alignment": 1, "per_attribute": {}})) == {
+        "f1", "semantic_recall_area", "attribute_recall", "alignment", "per_attribute",
+    }  # fmt: skip
+
+
+def test_what_04_evaluators_found_must_be_there(repository):
+    profile = make_repository(repository)
+    with pytest.raises(CheckpointError, match=r"metrics/referee/streets\.json is missing: run the notebook 04_eval"):
+        read_known(profile, "streets")

@@ -1,0 +1,290 @@
+"""Captions in, pairs out: seeds, batch splits, guidance, known halves, and folders that cannot be loaded."""
+
+import json
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import gcdp
+from gcdp.data.classes import ClassTable
+from gcdp.diffusion.joint import DiffusionConfig
+from gcdp.diffusion.sampling import Guidance, Noise, ReverseProcess, ReverseSettings
+from gcdp.errors import CheckpointError, ConfigError, DataError
+from gcdp.generators.pipeline import Pipeline
+from gcdp.network.unet import UNetConfig
+from gcdp.storage import sha256
+from gcdp.training.checkpoint import ModelCard, save_model
+
+pytest.importorskip("transformers")
+
+NAMES = ("road", "car", "sky", "tree", "void")
+TABLE = ClassTable("five", NAMES, tuple((40 * i, 0, 0) for i in range(5)), unlabeled=4)
+SIZE, T = (8, 16), 40
+NETWORK = UNetConfig(
+    num_classes=5, stem_width=8, stem_kernels=(3,), widths=(8, 16), blocks=(1, 1), self_attention=(False, True),
+    cross_attention=(False, True), heads=2, head_width=8, time_width=16, text_width=384, context_width=16,
+    context_latents=2, resampler_depth=1)  # fmt: skip
+WORDS = ["cars", "a road", "the sky", "trees and a road", "sky above cars, trees and a long road"]
+CAPTIONS = [f"Picture {i} of {WORDS[i % 5]}." for i in range(20)]
+
+
+def model_of(image=True, layout=True):
+    """Card and weights of a small network whose outputs react to text, noise and times."""
+    unet = UNetConfig(**{**vars(NETWORK), "image_channels": 3 * image, "num_classes": 5 * layout})
+    process = DiffusionConfig(T=T, prediction="v", bound="jump")
+    card = ModelCard(unet, process, TABLE, SIZE, "all-MiniLM-L6-v2", 64, {"profile": "test"})
+    torch.manual_seed(0)
+    network, _ = card.build()
+    for head in (network.image_head, network.layout_head):  # a fresh head is zero and would hide every mistake
+        if head is not None:
+            torch.nn.init.normal_(head.weight, std=0.3)
+    torch.nn.init.normal_(network.text.null_pooled)
+    return card, network.state_dict()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model")
+    card, weights = model_of()
+    save_model(path, weights, card)
+    return path
+
+
+@pytest.fixture(scope="module")
+def pipeline(folder):
+    return gcdp.load_pipeline(folder, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def halves(pipeline):
+    """The image-only and the layout-only pipeline, with the text encoder of the joint one."""
+
+    def build(**absent):
+        card, weights = model_of(**absent)
+        unet, process = card.build()
+        unet.load_state_dict(weights)
+        return Pipeline(unet.eval(), process, card, pipeline._text)
+
+    return {"image": build(layout=False), "layout": build(image=False)}
+
+
+def equal(a, b):
+    return np.array_equal(a.images, b.images) and np.array_equal(a.layouts, b.layouts)
+
+
+def test_pairs_come_as_documented(pipeline):
+    pairs = pipeline.sample(CAPTIONS[:3], num_steps=2, guidance=1.5, seed=4)
+    assert pairs.images.dtype == np.uint8 and pairs.images.shape == (3, *SIZE, 3)
+    assert pairs.layouts.dtype == np.uint8 and pairs.layouts.shape == (3, *SIZE) and pairs.layouts.max() < 5
+    assert pairs.captions == CAPTIONS[:3] and len(pairs.seeds) == len(pairs) == 3
+    assert pairs.settings["num_steps"] == 2 and pairs.settings["guidance_layout"] == 1.5
+    assert pipeline.classes == TABLE
+    alone = pipeline.sample(CAPTIONS[0], num_steps=2, guidance=1.5, seed=4)
+    assert alone.images.shape == (1, *SIZE, 3) and np.array_equal(alone.images[0], pairs.images[0])
+
+
+def test_a_pair_depends_on_its_caption_and_seed_only_whatever_the_batch_split(pipeline):
+    whole = pipeline.sample(CAPTIONS, num_steps=4, seed=0)  # 20 captions: one full network batch and a part
+    for size in (1, 3, 16):
+        starts = range(0, 20, size) if size > 1 else (0, 7, 15, 16, 19)  # single pairs: enough to see both batches
+        for start in starts:
+            rows = slice(start, start + size)
+            part = pipeline.sample(CAPTIONS[rows], num_steps=4, seed=whole.seeds[rows])
+            assert np.array_equal(part.images, whole.images[rows])
+            assert np.array_equal(part.layouts, whole.layouts[rows])
+    backwards = pipeline.sample(CAPTIONS[::-1], num_steps=4, seed=whole.seeds[::-1])
+    assert np.array_equal(backwards.layouts[::-1], whole.layouts)
+
+
+def test_network_and_encoder_see_the_same_shapes_whatever_the_call(pipeline, monkeypatch):
+    # sums over another batch size or padding may round differently, and one label drawn otherwise changes a picture
+    sizes, encoded, network, text = set(), set(), pipeline.unet.forward, pipeline._text
+    monkeypatch.setattr(pipeline.unet, "forward", lambda x, *rest: sizes.add(len(x)) or network(x, *rest))
+    monkeypatch.setattr(pipeline, "_text", lambda captions: encoded.add(len(captions)) or text(captions))
+    for count in (1, 5, 20):
+        pipeline.sample(CAPTIONS[:count], num_steps=1)
+    assert sizes == {16} and encoded == {1}
+
+
+def test_a_longer_call_begins_with_the_pairs_of_a_shorter_one(pipeline):
+    long, short = (pipeline.sample(CAPTIONS[:n], num_steps=2, seed=1) for n in (18, 5))
+    assert np.array_equal(long.images[:5], short.images) and long.seeds[:5] == short.seeds
+
+
+def test_equal_seeds_give_equal_pairs_and_other_seeds_others(pipeline):
+    one, again, other = (pipeline.sample(CAPTIONS[:2], num_steps=3, seed=seed) for seed in (0, np.int64(0), 1))
+    assert equal(one, again)
+    assert not np.array_equal(one.images, other.images) and not np.array_equal(one.layouts, other.layouts)
+    same_caption = pipeline.sample([CAPTIONS[0]] * 2, num_steps=3)
+    assert not np.array_equal(same_caption.images[0], same_caption.images[1])
+
+
+def test_the_caption_matters_unless_guidance_is_zero(pipeline):
+    def pair(caption, guidance):
+        return pipeline.sample(caption, num_steps=3, guidance=guidance, seed=[5])
+
+    assert not equal(pair(CAPTIONS[0], 1), pair(CAPTIONS[3], 1))
+    assert equal(pair(CAPTIONS[0], 0), pair(CAPTIONS[3], 0))
+
+
+@pytest.mark.parametrize("num_steps", [1, 3, 7, T])
+def test_any_number_of_steps_works_and_the_watcher_sees_each_without_changing_anything(pipeline, num_steps):
+    seen = []
+    pairs = pipeline.sample(
+        CAPTIONS[:2], num_steps, on_step=lambda rows, s, images, layouts: seen.append((rows, s, images, layouts))
+    )
+    assert [s for _, s, *_ in seen] == pipeline.process.gaussian.schedule.steps(num_steps)[1:]
+    assert all(rows == slice(0, 2) and images.shape == (2, *SIZE, 3) for rows, _, images, _ in seen)
+    assert np.array_equal(seen[-1][2], pairs.images) and np.array_equal(seen[-1][3], pairs.layouts)
+    assert equal(pairs, pipeline.sample(CAPTIONS[:2], num_steps))
+
+
+def test_a_watcher_is_told_which_captions_a_batch_holds(pipeline):
+    rows = []
+    pipeline.sample(CAPTIONS, 1, on_step=lambda held, s, images, layouts: rows.append((held, len(images))))
+    assert rows == [(slice(0, 16), 16), (slice(16, 20), 4)]
+
+
+@pytest.mark.parametrize("guidance, half", [(1, "conditional"), (0, "unconditional")])
+def test_guidance_one_is_the_conditional_network_and_zero_the_null_network(pipeline, guidance, half):
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randn(16, 3, *SIZE, generator=g), torch.randint(5, (16, *SIZE), generator=g)
+    levels = torch.full((16,), -1.0), torch.full((16,), 2.0)
+    context = pipeline._context(CAPTIONS[:16])
+    null_states = torch.zeros(16, 1, 384), torch.zeros(16, 1, dtype=torch.bool)
+    with torch.no_grad():
+        null = pipeline.unet.encode_text(*null_states)
+        outputs = {
+            "conditional": pipeline.unet(x, y, *levels, context),
+            "unconditional": pipeline.unet(x, y, *levels, null),
+        }
+        image, layout = pipeline._denoiser(context, Guidance.of(guidance))(x, y, *levels)
+        mixed = pipeline._denoiser(context, Guidance(1.0, 3.0))(x, y, *levels)
+    assert torch.equal(image, outputs[half].image) and torch.equal(layout, outputs[half].layout)
+    assert not torch.equal(outputs["conditional"].image, outputs["unconditional"].image)
+    assert torch.equal(mixed[0], outputs["conditional"].image)
+    expected = outputs["unconditional"].layout + 3 * (outputs["conditional"].layout - outputs["unconditional"].layout)
+    torch.testing.assert_close(mixed[1], expected)
+
+
+def test_a_dropped_caption_in_training_is_what_guidance_calls_the_null_network(pipeline):
+    states, mask = pipeline._text(CAPTIONS[:1])
+    with torch.no_grad():
+        dropped = pipeline.unet.encode_text(states, mask, torch.tensor([False]))
+        null = pipeline.unet.encode_text(torch.zeros(1, 1, 384), torch.zeros(1, 1, dtype=torch.bool))
+    torch.testing.assert_close(dropped.tokens, null.tokens)
+    torch.testing.assert_close(dropped.pooled, null.pooled)
+
+
+def test_the_pipeline_is_the_reverse_process_of_its_network(pipeline):
+    pairs = pipeline.sample(CAPTIONS[:16], num_steps=3, guidance=1, seed=2)
+    context = pipeline._context(CAPTIONS[:16])
+
+    def denoise(*inputs):
+        return pipeline.unet(*inputs, context)[:2]
+
+    reverse = ReverseProcess(pipeline.process, ReverseSettings(3))
+    x, y = reverse.run(denoise, SIZE, Noise(pairs.seeds, torch.device("cpu")))
+    assert np.array_equal(pairs.layouts, y.numpy())
+    expected = x.permute(0, 2, 3, 1).add(1).mul(127.5).numpy()
+    assert np.abs(pairs.images - expected).max() <= 0.501
+
+
+def known_pair(count=2):
+    g = np.random.default_rng(0)
+    return g.integers(256, size=(count, *SIZE, 3), dtype=np.uint8), g.integers(5, size=(count, *SIZE), dtype=np.uint8)
+
+
+def test_a_known_half_comes_back_unchanged_and_decides_the_other(pipeline):
+    images, layouts = known_pair()
+    from_layout = pipeline.sample(CAPTIONS[:2], 3, layouts=layouts)
+    assert np.array_equal(from_layout.layouts, layouts)
+    assert not np.array_equal(from_layout.images, pipeline.sample(CAPTIONS[:2], 3, layouts=4 - layouts).images)
+    from_image = pipeline.sample(CAPTIONS[:2], 3, images=images)
+    assert np.array_equal(from_image.images, images)
+    assert not np.array_equal(from_image.layouts, pipeline.sample(CAPTIONS[:2], 3, images=255 - images).layouts)
+
+
+def test_known_halves_do_not_depend_on_the_batch_split(pipeline):
+    _, layouts = known_pair(18)
+    whole = pipeline.sample(CAPTIONS[:18], 2, layouts=layouts)
+    last = pipeline.sample(CAPTIONS[15:18], 2, seed=whole.seeds[15:], layouts=layouts[15:18])
+    assert np.array_equal(whole.images[15:], last.images)
+
+
+def test_models_of_one_half_draw_that_half_alone(halves):
+    for name, other in (("image", "layout"), ("layout", "image")):
+        pairs = halves[name].sample(CAPTIONS[:2], num_steps=3)
+        assert getattr(pairs, f"{other}s") is None and getattr(pairs, f"{name}s").shape[:3] == (2, *SIZE)
+        known = dict(zip(("images", "layouts"), known_pair(), strict=True))[f"{other}s"]
+        with pytest.raises(DataError, match=f"no {other} half"):
+            halves[name].sample(CAPTIONS[:2], 2, **{f"{other}s": known})
+
+
+@pytest.mark.parametrize(
+    "changed, error, message",
+    [
+        ({"guidance": -1}, ConfigError, "guidance"),
+        ({"guidance": (1, 2, 3)}, ConfigError, "guidance"),
+        ({"num_steps": 0}, ConfigError, "num_steps"),
+        ({"num_steps": T + 1}, ConfigError, "num_steps"),
+        ({"num_steps": 2.0}, ConfigError, "num_steps"),
+        ({"seed": -1}, ConfigError, "seed"),
+        ({"seed": 0.5}, ConfigError, "seed"),
+        ({"seed": [1, 2, 3]}, ConfigError, "3 numbers for 2 captions"),
+        ({"captions": []}, DataError, "at least one string"),
+        ({"captions": [None, "a road"]}, DataError, "string"),
+        ({"captions": ["a road", "many cars " * 60]}, DataError, "tokens"),
+        ({"images": np.zeros((1, *SIZE, 3), np.uint8)}, DataError, "images must be"),
+        ({"images": np.zeros((2, *SIZE, 3), np.float32)}, DataError, "images must be"),
+        ({"layouts": np.zeros((2, 4, 4), np.uint8)}, DataError, "layouts must have shape"),
+        ({"layouts": np.full((2, *SIZE), 5)}, DataError, r"outside 0\.\.4"),
+        (dict(zip(("images", "layouts"), known_pair(), strict=True)), ConfigError, "nothing is left to draw"),
+    ],
+)
+def test_mistakes_are_named(pipeline, changed, error, message):
+    with pytest.raises(error, match=message):
+        pipeline.sample(**{"captions": CAPTIONS[:2], "num_steps": 1, **changed})
+
+
+class Bomb:
+    """Its unpickling would leave a file behind."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_loading_executes_no_code_even_with_a_matching_checksum(folder, tmp_path):
+    config = json.loads((folder / "config.json").read_text())
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
+    (tmp_path / "config.json").write_text(json.dumps({**config, "sha256": sha256(weights)}))
+    with pytest.raises(CheckpointError, match="damaged"):
+        gcdp.load_pipeline(tmp_path)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_folders_that_cannot_be_loaded_say_why(folder, tmp_path):
+    with pytest.raises(CheckpointError, match=r"config\.json is missing"):
+        gcdp.load_pipeline(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is missing"):
+        gcdp.load_pipeline(tmp_path)
+    cut = (folder / "model.safetensors").read_bytes()[:-8]
+    (tmp_path / "model.safetensors").write_bytes(cut)
+    with pytest.raises(CheckpointError, match="checksum"):
+        gcdp.load_pipeline(tmp_path)
+
+
+def test_an_unknown_encoder_is_refused_before_anything_is_drawn(tmp_path):
+    card, weights = model_of()
+    save_model(tmp_path, weights, replace(card, encoder="bag-of-words"))
+    with pytest.raises(ConfigError, match="bag-of-words"):
+        gcdp.load_pipeline(tmp_path)

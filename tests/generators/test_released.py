@@ -1,0 +1,126 @@
+"""What is released is what the profile asks for, loads without code, and draws pairs. Seed 0."""
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+import gcdp
+from gcdp.data.captions import caption_with
+from gcdp.data.classes import CELEBA, CITYSCAPES
+from gcdp.evaluation.referees.alignment import load_two_tower
+from gcdp.evaluation.referees.attributes import load_attributes
+from gcdp.evaluation.referees.segmenter import load_segmenter
+from gcdp.experiments.models import options
+from gcdp.experiments.profile import load_profile, repository_root
+from gcdp.experiments.study import Study, trials
+from gcdp.generators.latent import latent_card
+from gcdp.text.encoder import load_encoder
+from gcdp.training.checkpoint import load_card, load_model
+from gcdp.training.curve import read_curve
+from gcdp.validation import to_dict
+
+WEIGHTS = repository_root() / "weights"
+REFEREES = {
+    "referee": load_segmenter,
+    "attributes": load_attributes,
+    "alignment": lambda folder: load_two_tower(folder, load_encoder()),
+}
+FOLDERS = sorted(
+    path.parent for path in WEIGHTS.glob("*/config.json") if path.parent.name.rpartition("-")[2] not in REFEREES
+)
+CAPTION = caption_with([0, 2, 8, 10, 13], CITYSCAPES)  # road, building, vegetation, sky, car
+
+each_domain = pytest.mark.parametrize("domain", load_profile("toy").domains)
+each_release = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+
+
+def settings_of_referee(profile, part):
+    return profile.referee if part == "referee" else getattr(profile.referee, part)
+
+
+def test_toy_and_toy_scratch_differ_only_in_what_is_released():
+    toy, scratch = (asdict(load_profile(name)) for name in ("toy", "toy-scratch"))
+    assert {key for key in toy if toy[key] != scratch[key]} == {"name", "released", "short_run"}
+
+
+@each_domain
+def test_every_model_of_the_default_run_is_released(domain):
+    toy = load_profile("toy", domain)
+    used = {*toy.evaluate.models, *toy.sample.models}
+    used |= {part for model in used for part in toy.model(model).parts.values()}
+    referees = [part for part in REFEREES if settings_of_referee(toy, part).name]
+    names = [*(model for model in used if toy.model(model).trained), *referees, "study"]
+    assert all((WEIGHTS / f"toy-{domain}-{name}").is_dir() for name in names)
+
+
+@each_domain
+@pytest.mark.parametrize("part", REFEREES)
+def test_a_released_referee_is_what_its_profile_asks_for(domain, part):
+    profile = load_profile("toy", domain)
+    settings = settings_of_referee(profile, part)
+    if not settings.name:
+        pytest.skip(f"captions of {domain} need no such referee")
+    referee = REFEREES[part](WEIGHTS / f"toy-{domain}-{part}")
+    assert referee.config == settings.network and referee.facts["scenes"] == profile.referee.scenes
+    recipe = to_dict(settings.train)
+    assert {name: recipe[name] for name in referee.facts["recipe"]} == referee.facts["recipe"]
+
+
+@each_domain
+def test_the_released_study_is_what_its_profile_asks_for(domain):
+    study, profile = Study.load(WEIGHTS / f"toy-{domain}-study"), load_profile("toy", domain)
+    planned = {trial.key for trial in trials(profile, profile.domain(domain).counts["train"])}
+    assert set(study.facts["trials"]) == planned
+    if profile.study.sweep:
+        scales = [f"{guidance:g}" for guidance in profile.study.guidances]
+        assert {key: sorted(points) for key, points in study.facts["sweeps"].items()} == {
+            key: sorted(scales) for key in planned
+        }
+
+
+@each_release
+def test_a_release_is_what_its_profile_asks_for(folder):
+    name, domain, model = folder.name.split("-")
+    profile, card = load_profile(name, domain), load_card(folder)
+    assert card.diffusion == profile.diffusion_for(model) and card.size == profile.domain(domain).size
+    unet = profile.unet_for(model, card.classes.num_classes, card.unet.text_width)
+    if profile.model(model).kind == "latent":
+        unet = latent_card(replace(card, unet=unet), options(profile, model)).unet
+    assert card.unet == unet
+    recipe = profile.train_for(model)
+    assert card.training["profile"] == f"{name}-scratch" and card.training["steps"] == recipe.steps
+    assert (card.training["seed"], card.training["batch_size"]) == (recipe.seed, recipe.batch_size)
+    assert all(path.stat().st_size <= 6 * 2**20 for path in folder.glob("*.safetensors"))
+
+
+@each_release
+def test_the_released_curve_covers_the_whole_run_and_falls(folder):
+    rows = read_curve(folder / "curve.csv")
+    assert rows[-1]["step"] == load_card(folder).training["steps"]
+    for half in ("val_image", "val_layout"):
+        found = [row[half] for row in rows if half in row]
+        assert not found or found[-1] < found[0] or not any(found)  # a layout that stays clean has loss 0
+
+
+def test_released_layouts_show_the_large_classes_that_the_caption_names():
+    pairs = gcdp.load_pipeline(repository_root() / "weights" / "toy-streets-joint").sample(
+        [CAPTION] * 4, num_steps=10, guidance=2.0, seed=0
+    )
+    assert pairs.images.shape == (4, 32, 64, 3) and pairs.images.dtype == np.uint8
+    assert pairs.layouts.shape == (4, 32, 64)
+    assert all((pairs.layouts == label).any((1, 2)).mean() >= 0.75 for label in (0, 2, 8, 10, 13))
+
+
+def test_released_faces_have_the_parts_and_the_hat_that_their_captions_name():
+    named = "The woman is wearing a hat. She has long black hair and is smiling."
+    pairs = gcdp.load_pipeline(WEIGHTS / "toy-faces-joint").sample([named] * 4, num_steps=10, guidance=3.0, seed=0)
+    assert pairs.images.shape == (4, 32, 32, 3) and pairs.layouts.shape == (4, 32, 32)
+    labels = [CELEBA.names.index(name) for name in ("skin", "nose", "hair", "hat")]
+    assert all((pairs.layouts == label).any((1, 2)).mean() >= 0.75 for label in labels)
+
+
+@each_release
+def test_a_release_loads_as_a_finite_network(folder):
+    unet, process, _ = load_model(folder)
+    assert all(bool(p.isfinite().all()) for p in unet.parameters()) and process.T == 1000

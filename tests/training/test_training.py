@@ -1,0 +1,261 @@
+"""Training: times, rates, averages, the fall of the loss, and settings that do not fit."""
+
+import csv
+import math
+import pickle
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+from worlds import tiny
+from worlds.tiny import RECIPE, awake, cpu, fit
+
+import gcdp.training.distributed as processes
+import gcdp.training.loop as training
+from gcdp.errors import CheckpointError, ConfigError
+from gcdp.network.unet import Prediction, UNet
+from gcdp.storage import load_tensors
+from gcdp.training.checkpoint import load_model
+from gcdp.training.curve import Curve, read_curve
+from gcdp.training.loop import draw_times, learning_rate, run_hash, step_generator, train, validate
+from gcdp.training.recipe import TrainConfig
+from gcdp.training.state import TrainingState
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tiny.world(tmp_path_factory.mktemp("world"))
+
+
+def times(count, T, diagonal, seed=0):
+    return draw_times(count, T, diagonal, torch.Generator().manual_seed(seed))
+
+
+@given(st.integers(1, 40), st.integers(1, 1000), st.floats(0, 1), st.integers(0, 2**31))
+@settings(deadline=None)
+def test_times_stay_in_range_and_never_both_at_zero(count, T, diagonal, seed):
+    t_x, t_y = times(count, T, diagonal, seed)
+    assert t_x.dtype == t_y.dtype == torch.int64 and t_x.shape == t_y.shape == (count,)
+    assert 0 <= min(t_x.min(), t_y.min()) and max(t_x.max(), t_y.max()) <= T
+    assert (torch.maximum(t_x, t_y) >= 1).all()
+    again = times(count, T, diagonal, seed)
+    assert torch.equal(t_x, again[0]) and torch.equal(t_y, again[1])
+
+
+@given(st.integers(1, 64), st.integers(1, 1000), st.integers(0, 2**31))
+@settings(deadline=None)
+def test_diagonal_times_are_stratified(count, T, seed):
+    t_x, t_y = times(count, T, 1.0, seed)
+    assert torch.equal(t_x, t_y) and t_x.min() >= 1
+    # one time in each of `count` equal parts of 1..T, give or take the rounding to whole times
+    parts = (t_x.sort().values - 1).double() * count / T
+    assert (parts <= torch.arange(count) + 1).all() and (parts >= torch.arange(count) - count / T).all()
+
+
+def test_shares_of_diagonal_and_pinned_times():
+    t_x, t_y = times(40_000, 1000, 0.8)
+    off = t_x != t_y
+    assert float(off.float().mean()) == pytest.approx(0.2, abs=0.01)
+    ends = {"clean image": t_x == 0, "noise image": t_x == 1000, "clean layout": t_y == 0, "noise layout": t_y == 1000}
+    for name, there in ends.items():
+        assert float((there & off).float().mean()) == pytest.approx(0.2 / 8, abs=0.005), name
+    free = t_y[off & (t_x > 0) & (t_x < 1000) & (t_y > 0) & (t_y < 1000)].float()
+    assert float(free.mean()) == pytest.approx(500, abs=15)
+    assert float(free.std()) == pytest.approx(1000 / math.sqrt(12), abs=15)
+
+
+def test_noise_of_a_step_is_its_own():
+    seeds = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    draws = [torch.rand(4, generator=step_generator(*seed)) for seed in seeds]
+    assert len({tuple(draw.tolist()) for draw in draws}) == 4
+    assert torch.equal(draws[0], torch.rand(4, generator=step_generator(0, 0, 0)))
+
+
+def test_learning_rate_schedule():
+    plain = TrainConfig(steps=100, learning_rate=0.5)
+    assert {learning_rate(plain, step) for step in range(100)} == {0.5}
+    warm = replace(plain, warmup=10)
+    assert [learning_rate(warm, step) for step in (0, 4, 9, 10, 99)] == [0.05, 0.25, 0.5, 0.5, 0.5]
+    full = replace(warm, decay=True)
+    assert learning_rate(full, 9) == learning_rate(full, 10) == 0.5
+    assert learning_rate(full, 55) == pytest.approx(0.25)
+    rates = [learning_rate(full, step) for step in range(10, 100)]
+    assert all(a > b for a, b in zip(rates, rates[1:], strict=False)) and 0 < rates[-1] < 0.001
+    assert learning_rate(replace(full, steps=5), 4) == 0.25  # a run that ends within its warm-up
+
+
+def test_average_of_weights_follows_its_recursion(tmp_path):
+    torch.manual_seed(0)
+    unet = awake(UNet(tiny.NETWORK))
+    state = TrainingState(unet, torch.optim.AdamW(unet.parameters()), 0.6, tmp_path, "hash", cpu())
+    name, weight = next(iter(unet.named_parameters()))
+    history = [weight.detach().clone()]
+    for step in range(1, 13):
+        with torch.no_grad():
+            weight.add_(torch.randn_like(weight))
+        history.append(weight.detach().clone())
+        state.update_ema(step, every=2)
+    # closed form: the weight of step 2n keeps the share (1 - d_n) d_(n+1) ... d_6
+    rates = [min(0.6, (1 + n) / (10 + n)) for n in range(1, 7)]
+    shares = [math.prod(rates)] + [(1 - rates[i]) * math.prod(rates[i + 1 :]) for i in range(6)]
+    assert sum(shares) == pytest.approx(1)
+    expected = sum(share * history[2 * i] for i, share in enumerate(shares))
+    torch.testing.assert_close(state.ema[name], expected)
+    with state.ema_weights():
+        assert torch.equal(unet.state_dict()[name], state.ema[name])
+    assert torch.equal(weight, history[-1])
+
+
+def test_the_loss_falls_on_both_halves(place, tmp_path):
+    recipe = {"steps": 60, "batch_size": 8, "learning_rate": 1e-2, "validate_every": 30, "log_every": 10}
+    result = fit(place, tmp_path, place.dataset(augment=False), **recipe)
+    rows = result.curve.rows
+    for half, share in (("image", 0.75), ("layout", 0.5)):
+        assert rows[-1][half] < share * rows[0][half], half
+    measured = [row for row in rows if "val_image" in row]
+    assert measured[-1]["val_layout"] < measured[0]["val_layout"]
+    assert result.steps_run == 60 and read_curve(result.folder / "curve.csv") == rows
+
+
+def test_model_folder_holds_the_average_and_its_facts(place, tmp_path):
+    result = fit(place, tmp_path)
+    unet, _, card = load_model(result.folder, expected=place.card)
+    state, _ = load_tensors(tmp_path / "state" / "state.safetensors")
+    for name, w in unet.state_dict().items():
+        assert torch.equal(w, state[f"ema/{name}"].half().float())
+    assert not torch.equal(state["ema/image_head.weight"], state["model/image_head.weight"])
+    assert card.training["domain"] == "tiny" and card.training["steps"] == 12 and card.training["device"] == "cpu"
+    assert card.training["settings"]["learning_rate"] == RECIPE.learning_rate
+    with open(result.folder / "curve.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["3", "6", "9", "12"]
+    assert all(math.isfinite(float(row["val_image"])) for row in rows if row["step"] in ("6", "12"))
+
+
+@pytest.mark.parametrize("half", ["image", "layout"])
+def test_models_with_one_half_train(place, tmp_path, half):
+    absent = {"image": {"num_classes": 0}, "layout": {"image_channels": 0}}[half]
+    lone = replace(place, card=replace(place.card, unet=replace(place.card.unet, **absent)))
+    rows = fit(lone, tmp_path, steps=4, log_every=2, validate_every=4).curve.rows
+    assert half in rows[0] and not {"image", "layout"} - {half} & set(rows[0])
+    assert f"val_{half}" in rows[-1]
+
+
+def test_validation_repeats_itself(place):
+    torch.manual_seed(0)
+    unet = awake(UNet(place.card.unet))
+    network, process = training.ConditionedUNet(unet), place.card.build()[1]
+    first, again, other = (
+        validate(network, process, place.dataset(augment=False), replace(RECIPE, batch_size=size), cpu(), seed=seed)
+        for size, seed in ((4, 0), (4, 0), (4, 1))
+    )
+    assert first == again != other and set(first) == {"image", "layout"}
+    assert validate(network, process, place.dataset(augment=False), replace(RECIPE, validate_pairs=0), cpu()) == {}
+
+
+def test_brain_float_runs_and_comes_near(place, tmp_path):
+    plain, brain = (fit(place, tmp_path / p, steps=6, precision=p).curve.rows for p in ("no", "bf16"))
+    assert plain != brain
+    for half in ("image", "layout", "val_image", "val_layout"):
+        assert brain[-1][half] == pytest.approx(plain[-1][half], rel=0.1)
+
+
+def test_precisions_of_two_runs_in_one_program(place, tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    for precision in ("no", "bf16"):
+        config = replace(RECIPE, steps=1, precision=precision)
+        train(place.card, place.dataset(), config, tmp_path / precision, tmp_path / "model")
+        assert AcceleratorState().mixed_precision == precision
+
+    with pytest.raises(ConfigError, match=r"train\.precision 'fp16' needs a GPU: set it to 'bf16' or 'no'"):
+        train(place.card, place.dataset(), replace(RECIPE, precision="fp16"), tmp_path / "fp16", tmp_path / "model")
+
+    def refuse(mixed_precision):
+        raise ValueError(f"{mixed_precision} mixed precision requires a newer device")
+
+    monkeypatch.setattr(processes, "Accelerator", refuse)
+    with pytest.raises(ConfigError, match=r"train\.precision 'bf16' is impossible here: bf16 .* a newer device"):
+        processes.make_accelerator("bf16")
+
+
+def test_launched_processes_that_train_alone_are_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(processes, "Accelerator", lambda mixed_precision: SimpleNamespace(num_processes=1))
+    assert processes.make_accelerator("no").num_processes == 1  # a cluster may set the variable without launching
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    with pytest.raises(ConfigError, match=r"2 processes were launched but 1 found each other: .*ACCELERATE_USE_CPU=1"):
+        processes.make_accelerator("no")
+
+
+def test_captions_are_dropped_and_gradients_clipped_as_asked(place, monkeypatch):
+    process, kept, clipped = place.card.build()[1], [], []
+
+    def network(x, y, log_snr_x, log_snr_y, tokens, mask, keep):
+        kept.append(keep.float().mean().item())
+        return Prediction(x * weight, weight.expand(len(x), 5, 2, 2), {})
+
+    weight = torch.zeros(1, requires_grad=True)
+    x, y = torch.zeros(4000, 3, 2, 2), torch.zeros(4000, 2, 2, dtype=torch.int64)
+    batch = {"x": x, "y": y, "tokens": x, "mask": x}
+    accelerator = cpu()
+    monkeypatch.setattr(accelerator, "clip_grad_norm_", lambda parameters, norm: clipped.append(norm))
+    network.parameters = lambda: [weight]
+    for share, clip in ((0.0, 0.0), (0.3, 0.7), (1.0, 0.0)):
+        config = replace(RECIPE, text_drop=share, clip=clip)
+        training._Loop(network, process, None, config, accelerator).step(torch.optim.SGD([weight]), batch, 0)
+    assert kept == pytest.approx([1, 0.7, 0], abs=0.03) and clipped == [0.7]
+
+
+def test_settings_of_another_run_are_refused(place, tmp_path):
+    fit(place, tmp_path, steps=5)
+    with pytest.raises(CheckpointError, match="state holds a run with other settings: restore them, or delete"):
+        fit(place, tmp_path, steps=6)
+    assert fit(place, tmp_path, steps=5, log_every=1, checkpoint_every=2, validate_every=1).steps_run == 0
+    (tmp_path / "state" / "state.safetensors").write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match=r"state\.safetensors is missing or damaged: delete it and run again"):
+        fit(place, tmp_path, steps=5)
+
+
+def test_the_hash_of_a_run_covers_what_decides_its_weights(place):
+    same = [{"log_every": 1}, {"checkpoint_every": 1}, {"validate_every": 1}, {"workers": 2}, {"compile": True}]
+    other = [{"seed": 1}, {"steps": 1}, {"learning_rate": 0.1}, {"precision": "bf16"}, {"diagonal": 0.1}]
+    own = run_hash(place.card, RECIPE)
+    assert {run_hash(place.card, replace(RECIPE, **change)) for change in same} == {own}
+    assert len({own, *(run_hash(place.card, replace(RECIPE, **change)) for change in other)}) == 6
+    assert own != run_hash(replace(place.card, size=(16, 32)), RECIPE)
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker:UserWarning")
+def test_workers_change_nothing(place, tmp_path):
+    alone, helped = (fit(place, tmp_path / str(n), steps=3, workers=n) for n in (0, 2))
+    for ours, theirs in zip(*(load_model(r.folder)[0].parameters() for r in (alone, helped)), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_the_loader_can_be_sent_to_spawned_workers(place):
+    loader = training._Loop(None, None, place.dataset(), RECIPE, cpu()).batches(0).iterable
+    assert isinstance(loader, DataLoader)
+    again, collate = pickle.loads(pickle.dumps((loader.dataset, loader.collate_fn)))
+    batch = collate([again[entry] for entry in loader.batch_sampler.batch(0)])
+    assert torch.equal(batch["tokens"], next(iter(loader))["tokens"])
+
+
+def test_curve_files(tmp_path):
+    curve = Curve(tmp_path / "curve.csv")
+    for value in (1.0, 3.0):
+        curve.add({"image": torch.tensor(value)}, pairs=4)
+    curve.log(2, 0.1, 0)
+    curve.validated(3, {"image": 0.5})
+    curve.flush()
+    rows = read_curve(tmp_path / "curve.csv")
+    assert rows[0]["image"] == 2.0 and rows[1] == {"step": 3, "val_image": 0.5}
+    assert [row["step"] for row in Curve(tmp_path / "curve.csv", first_step=2).rows] == [2]
+    (tmp_path / "curve.csv").write_text("step,image\n1,x\n")
+    with pytest.raises(CheckpointError, match=r"curve\.csv is missing or damaged: delete it and train again"):
+        Curve(tmp_path / "curve.csv")

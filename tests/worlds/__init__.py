@@ -1,0 +1,1 @@
+"""Small worlds that tests train on, and exact answers by enumeration."""

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from gcdp.data.augmentation import Augmentation, View, mirror_pair
 from gcdp.data.batches import EpochBatches
 from gcdp.data.classes import ClassTable
-from gcdp.data.images import resize_pair
+from gcdp.data.images import resize_larger, resize_pair
 from gcdp.data.pairs import PairDataset, PairStore, build_store, collate
 from gcdp.data.sources import open_source
 from gcdp.errors import ConfigError, DataError
@@ -79,6 +79,18 @@ def test_resizing_crops_to_the_aspect_ratio_around_the_center():
     tall_pixels, tall_labels = resize_pair(image.rotate(90, expand=True), layout.T.copy(), (5, 5))
     assert (tall_labels == 1).all()
     assert (abs(tall_pixels[1:-1].astype(int) - 200) < 8).all()
+
+
+def test_a_larger_pair_is_the_same_resize_unless_its_labels_would_move():
+    rng = np.random.default_rng(0)
+    layout = rng.integers(0, 4, (32, 64), dtype=np.uint8)
+    image = Image.fromarray(rng.integers(0, 256, (32, 64, 3), dtype=np.uint8))
+    for size, factor in (((8, 16), 2), ((8, 16), 1), ((7, 14), 2), ((16, 32), 1)):
+        expected = resize_pair(image, layout, (size[0] * factor, size[1] * factor))
+        for one, other in zip(resize_larger(image, layout, size, factor), expected, strict=True):
+            assert (one == other).all()
+    pixels, labels = resize_larger(image, layout, (16, 32), 2)
+    assert (labels == layout).all() and (pixels != np.asarray(image)).any()
 
 
 def test_images_are_antialiased_layouts_are_not():
@@ -184,22 +196,32 @@ def test_views_keep_the_size_and_invent_no_class(layout, size, seed, highest, tm
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-@pytest.mark.parametrize("highest", [1.5, 2.5])
-def test_image_and_layout_move_together(axis, highest, tmp_path):
-    coordinate = np.indices((48, 64), dtype=np.uint8)[axis]
+@pytest.mark.parametrize(("factor", "highest"), [(2, 1.2), (2, 2.5), (3, 1.2), (4, 1.2), (4, 2.5), (5, 1.5)])
+def test_image_and_layout_move_together(axis, factor, highest, tmp_path):
+    """On a ramp of the coordinate: labels of views lie as far ahead of the image as those of the plain resize."""
+    size = (12, 16)
+    coordinate = np.indices((factor * size[0], factor * size[1]), dtype=np.uint8)[axis]
     augmentation = Augmentation((1.0, highest), flip=False)
-    source, size = Single(np.stack([coordinate * 3] * 3, axis=-1), coordinate), (24, 32)
+    source = Single(np.stack([coordinate * 2] * 3, axis=-1), coordinate)
     store = build_store(source, "train", size, tmp_path / "pairs", augmentation.rescale)
+
+    def ahead(image, layout):
+        return (layout - image[..., 0] / 2.0)[2:-2, 2:-2]
+
+    plain = ahead(store.images[0], store.layouts[0])
+    assert (plain == (0.5 if factor % 2 == 0 else 0)).all()
+    means = []
     for seed in range(50):
         view = augmentation.draw(size, np.random.default_rng(seed))
-        pixels, labels = (array.astype(float) for array in store.view(0, view))
-        # The nearest label is at most a pixel of the source from where the filtered pixel looked.
-        assert np.abs(pixels[2:-2, 2:-2, 0] / 3 - labels[2:-2, 2:-2]).max() <= 1 + 1 / 6
-        # And the pixel looked where the view says: the edge of its box lies half a pixel outside the first centers.
+        image, layout = store.view(0, view)
+        means.append(ahead(image, layout).mean())
+        # Half a pixel of the larger pair, and as much of the source and of rounded levels.
+        assert np.abs(ahead(image, layout) - plain.mean()).max() <= 0.5 * factor / store.oversample + 1
         low, high = view.box[1 - axis], view.box[3 - axis]
         centers = low + (np.arange(size[axis]) + 0.5) * (high - low) / size[axis]
-        seen = pixels[..., 0].mean(axis=1 - axis) / 3
-        assert np.abs(seen - (2 * centers - 0.5))[2:-2].max() < 0.5
+        seen = image[..., 0].mean(axis=1 - axis) / 2
+        assert np.abs(seen - (factor * centers - 0.5))[2:-2].max() <= 1
+    assert abs(np.mean(means) - plain.mean()) < 0.12
 
 
 def test_views_of_the_whole_pair_are_the_plain_resize_to_the_bit(store):
@@ -214,7 +236,7 @@ def test_views_of_the_whole_pair_are_the_plain_resize_to_the_bit(store):
 
 def test_views_are_cut_out_of_a_larger_resize_and_reduced_once(store):
     image, layout = Source().load("train", "pair3")
-    large = resize_pair(image, layout, (16, 32))
+    large = resize_larger(image, layout, (8, 16), 2)
     view = View((1.25, 0.5, 15.25, 7.5), mirrored=False)
     expected = resize_pair(Image.fromarray(large[0]), large[1], (8, 16), (2.5, 1.0, 30.5, 15.0))
     for seen, wanted in zip(store.view(3, view), expected, strict=True):

@@ -44,6 +44,35 @@ def resize_pair(
     return np.asarray(pixels), np.asarray(labels)
 
 
+def resize_larger(
+    image: Image.Image, layout: np.ndarray, size: tuple[int, int], factor: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The pair at ``factor`` times ``size`` (H, W), image and layout placed to each other as `resize_pair` does at
+    ``size``: uint8 (nH, nW, 3) and uint8 (nH, nW).
+
+    Where the center of a pixel falls between two pixels of the source, as in every reduction by an even number, the
+    label is that of the right or lower one, half a pixel ahead of the image. If that happens at ``size`` alone, the
+    image is read half a pixel earlier: a network would otherwise learn outlines that are off from those it is held to.
+    """
+    large, box = (size[0] * factor, size[1] * factor), _center_box(*image.size, size)
+    ahead = [
+        _label_offset(start, end, count) - _label_offset(start, end, count * factor)
+        for start, end, count in ((box[0], box[2], size[1]), (box[1], box[3], size[0]))
+    ]
+    pixels, labels = resize_pair(image, layout, large, box)
+    if any(ahead):
+        padded = Image.fromarray(np.pad(np.asarray(image), ((1, 1), (1, 1), (0, 0)), mode="edge"))
+        moved = tuple(edge + 1 - step for edge, step in zip(box, ahead * 2, strict=True))
+        pixels = np.asarray(padded.resize((large[1], large[0]), Image.Resampling.LANCZOS, box=moved))
+    return pixels, labels
+
+
+def _label_offset(start: float, end: float, count: int) -> float:
+    """Source pixels by which the label that `resize_pair` takes lies ahead of the center of its pixel."""
+    step = (end - start) / count
+    return 0.5 if step.is_integer() and (start + step / 2).is_integer() else 0.0
+
+
 def _center_box(width: int, height: int, size: tuple[int, int]) -> tuple[float, float, float, float]:
     """Largest centered box (left, top, right, bottom) with the aspect ratio of ``size`` (H, W)."""
     box_width = min(width, height * size[1] / size[0])

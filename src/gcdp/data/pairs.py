@@ -13,7 +13,7 @@ from gcdp.data.attributes import AttributeTable
 from gcdp.data.augmentation import Augmentation, View, cut, mirror_pair
 from gcdp.data.captions import mirror_caption, with_mirrors
 from gcdp.data.classes import ClassTable
-from gcdp.data.images import resize_pair, to_tensor
+from gcdp.data.images import resize_larger, to_tensor
 from gcdp.errors import ConfigError, DataError
 from gcdp.storage import atomic_folder, read_json, sha256
 
@@ -51,7 +51,7 @@ def build_store(
             attributes += [] if table is None else [_attributes(source, split, key)]
             image, layout = source.load(split, key)
             for scale, (images, layouts) in arrays.items():
-                images[position], layouts[position] = resize_pair(image, layout, (size[0] * scale, size[1] * scale))
+                images[position], layouts[position] = resize_larger(image, layout, size, scale)
         for images, layouts in arrays.values():
             images.flush()
             layouts.flush()

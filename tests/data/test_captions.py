@@ -1,5 +1,6 @@
 """Captions: form, completeness, the way back to classes, mirror images, the captions file."""
 
+import errno
 import json
 from dataclasses import replace
 from types import SimpleNamespace
@@ -124,3 +125,17 @@ def test_missing_empty_and_binary_files(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="UTF-8"):
         read_captions(path)
+
+
+def test_a_failed_write_leaves_the_former_captions(tmp_path, monkeypatch):
+    path, store = tmp_path / "a.jsonl", store_of(np.zeros((2, 1, 1), np.uint8))
+    write_captions(store, path)
+    before = path.read_bytes()
+
+    def full(*args, **settings):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("gcdp.data.captions.caption_of", full)
+    with pytest.raises(DataError, match=r"disk full while writing .*a\.jsonl: free some space and run again"):
+        write_captions(store, path)
+    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["a.jsonl"]

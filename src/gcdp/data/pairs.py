@@ -116,9 +116,9 @@ class PairStore:
 
     ``keys`` are their names, ``classes`` their class table, ``captions`` the lists that came with the source
     or None, ``split`` and ``size`` (H, W) what they were built as. ``attributes`` uint8 (N, A) of 0 and 1 and
-    ``attribute_table`` are None where the source knew none. ``oversample`` is how many times as large the pairs
-    are kept for zoomed views, 1 where they are not (:meth:`view`); ``source_version`` tells drawn pairs of other
-    drawing code apart, None for files.
+    ``attribute_table`` are None where the source knew none. ``large_images`` uint8 (N, nH, nW, 3) and
+    ``large_layouts`` uint8 (N, nH, nW) are the pairs n = ``oversample`` times as large, out of which :meth:`view` cuts;
+    where n is 1 they are those above. ``source_version`` tells drawn pairs of other drawing code apart, None for files.
     """
 
     def __init__(self, folder: Path, index: dict):
@@ -132,7 +132,7 @@ class PairStore:
         self.captions: list[list[str]] | None = index["captions"]
         self._files: dict[str, dict] = index["files"]
         self.images, self.layouts = self._pairs(1)
-        self._large_images, self._large_layouts = self._pairs(self.oversample)
+        self.large_images, self.large_layouts = self._pairs(self.oversample)
         self.attribute_table: AttributeTable | None = None
         self.attributes: np.ndarray | None = None
         if index.get("attributes") is not None:
@@ -189,7 +189,7 @@ class PairStore:
         image, layout = self.images[row], self.layouts[row]
         if not view.is_whole(self.size):
             self.require_oversample(2)
-            image, layout = cut(self._large_images[row], self._large_layouts[row], view.box, self.size)
+            image, layout = cut(self.large_images[row], self.large_layouts[row], view.box, self.size)
         if view.mirrored:
             image, layout = mirror_pair(image, layout, self.classes)
         # Copies: maps and Pillow's arrays are read-only, and torch wants writable ones without negative strides.

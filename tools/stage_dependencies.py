@@ -27,7 +27,7 @@ def dependencies(notebook: Path) -> list[str]:
             continue
         if parts[1] in FOLDERS:
             paths.add(f"src/gcdp/{parts[1]}")
-        elif not (path := provenance.module_path(module)).stem == "__init__":
+        elif (path := provenance.module_path(module)).stem != "__init__":
             paths.add(path.relative_to(ROOT).as_posix())
     return sorted(paths)
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gcdp.errors import CheckpointError, DataError
+from gcdp.errors import CheckpointError, DataError, GCDPError
 
 
 def fingerprint(settings: dict[str, Any]) -> str:
@@ -31,23 +31,23 @@ def sha256(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path, error: type[GCDPError] = CheckpointError) -> Iterator[Path]:
     """Yield a temporary path that replaces `path` on success; on failure the old file stays untouched.
 
-    The folder is made where needed. Raises CheckpointError when the disk is full or the file cannot be written.
+    The folder is made where needed. Raises `error` when the disk is full or the file cannot be written.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         os.replace(partial, path)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError) as cause:
         # safetensors reports errors of the system as text
-        if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
+        if getattr(cause, "errno", None) == errno.ENOSPC or "No space left" in str(cause):
             reason, remedy = "disk full while writing", "free some space"
         else:
-            reason, remedy = f"{getattr(error, 'strerror', None) or error} while writing", "make the folder writable"
-        raise CheckpointError(f"{reason} {path}: {remedy} and run again; the previous file is kept") from error
+            reason, remedy = f"{getattr(cause, 'strerror', None) or cause} while writing", "make the folder writable"
+        raise error(f"{reason} {path}: {remedy} and run again; the previous file is kept") from cause
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gcdp.data.augmentation import Augmentation, View
+from gcdp.data.augmentation import mirror_pair
 from gcdp.data.classes import CELEBA, ClassTable
 from gcdp.data.sources import open_source
 from gcdp.data.sources.celeba import PARTS, CelebASource, merge_parts
@@ -241,12 +241,10 @@ def test_mirror_images_exchange_left_and_right_parts():
     masks = {part: mask(row, 6 if part.startswith("l_") else 1) for part, row in twins.items()}
     layout = merge_parts(masks | {"nose": mask(4, 3)}, (SIZE, SIZE))
     image = np.stack([layout * 10] * 3, axis=-1)
-    view = View((0.0, 0.0, SIZE, SIZE), mirrored=True)
-    flip = Augmentation((1.0, 1.0)).apply
-    pixels, flipped = flip(image, layout, view, CELEBA)
+    pixels, flipped = mirror_pair(image, layout, CELEBA)
     assert (pixels == image[:, ::-1]).all()
     for name, row, column in (("left eye", 3, 6), ("left brow", 1, 6), ("left ear", 5, 6), ("right eye", 3, 1)):
         assert flipped[row, column] == layout[row, column] == CELEBA.names.index(name)
     assert layout[4, 3] == flipped[4, 4] == 2
-    again = flip(pixels, flipped, view, CELEBA)
+    again = mirror_pair(pixels, flipped, CELEBA)
     assert (again[0] == image).all() and (again[1] == layout).all()

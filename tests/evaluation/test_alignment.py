@@ -36,7 +36,7 @@ ENCODER = PoolingStub()
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    return build_store(Traces(96), "train", tiny.SIZE, tmp_path_factory.mktemp("world") / "pairs")
+    return build_store(Traces(96), "train", tiny.SIZE, tmp_path_factory.mktemp("world") / "pairs", (1.0, 1.2))
 
 
 @pytest.fixture

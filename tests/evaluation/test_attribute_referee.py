@@ -14,6 +14,7 @@ from worlds import tiny, tiny_attributes
 from worlds.tiny_attributes import NETWORK, TABLE, Traces, pairs_of
 
 from gcdp.data.attributes import AttributeTable
+from gcdp.data.images import to_tensor
 from gcdp.data.pairs import build_store
 from gcdp.errors import CheckpointError, ConfigError, DataError, TrainingError
 from gcdp.evaluation.attribute_recall import attribute_cases, attribute_chance, attribute_recall, classifier_report
@@ -28,7 +29,6 @@ from gcdp.evaluation.referees.attributes import (
 from gcdp.evaluation.referees.segmenter import (
     SegmentationNet,
     SegmenterConfig,
-    image_tensor,
     load_segmenter,
     save_segmenter,
 )
@@ -45,7 +45,7 @@ PRESENT = np.array([[1, 0, 0, 0, 0], [1, 1, 1, 1, 0], [0, 1, 1, 0, 1], [0, 0, 0,
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    return build_store(Traces(64), "train", tiny.SIZE, tmp_path_factory.mktemp("world") / "pairs")
+    return build_store(Traces(64), "train", tiny.SIZE, tmp_path_factory.mktemp("world") / "pairs", (1.0, 1.2))
 
 
 @pytest.fixture(scope="module")
@@ -117,11 +117,11 @@ def test_a_state_of_other_settings_or_attributes_is_refused(store, tmp_path):
     renamed = Traces(64)
     renamed.attribute_table = AttributeTable.of(("Bangs", *tiny_attributes.COLUMNS[1:]))
     with pytest.raises(CheckpointError, match="state holds a run with other settings"):
-        fit(build_store(renamed, "train", tiny.SIZE, tmp_path / "renamed"), tmp_path, steps=2)
+        fit(build_store(renamed, "train", tiny.SIZE, tmp_path / "renamed", (1.0, 1.2)), tmp_path, steps=2)
 
 
 def test_pairs_without_attributes_are_refused(tmp_path):
-    store = build_store(tiny.Scenes(8), "train", tiny.SIZE, tmp_path / "pairs")
+    store = build_store(tiny.Scenes(8), "train", tiny.SIZE, tmp_path / "pairs", (1.0, 1.2))
     with pytest.raises(DataError, match="pairs holds no attributes that captions name: build the store from a source"):
         fit(store, tmp_path, pairs=pairs_with_captions(store))
 
@@ -149,7 +149,7 @@ def test_a_trace_of_one_pixel_reaches_the_logits():
 def test_probabilities_are_those_of_the_logits_and_nan_where_not_judged(stored):
     referee, images = load_attributes(stored, "cpu"), random_images(70)  # more than a batch
     probabilities = referee.read(images)
-    expected = network().eval()(image_tensor(images)).sigmoid().detach().numpy()
+    expected = network().eval()(to_tensor(images)).sigmoid().detach().numpy()
     assert probabilities.shape == (70, 4) and probabilities.dtype == np.float32
     assert np.isnan(probabilities[:, 1]).all()
     np.testing.assert_allclose(probabilities[:, [0, 2, 3]], expected[:, [0, 2, 3]], rtol=1e-4)

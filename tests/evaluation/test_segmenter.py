@@ -8,6 +8,7 @@ import pytest
 import torch
 from worlds import tiny
 
+from gcdp.data.images import to_tensor
 from gcdp.data.pairs import build_store
 from gcdp.errors import CheckpointError, ConfigError, DataError
 from gcdp.evaluation.referees.segmenter import (
@@ -15,7 +16,6 @@ from gcdp.evaluation.referees.segmenter import (
     SegmentationNet,
     Segmenter,
     SegmenterConfig,
-    image_tensor,
     load_segmenter,
     save_segmenter,
 )
@@ -40,17 +40,8 @@ def random_images(count: int, size=(8, 16)) -> np.ndarray:
 
 @pytest.mark.parametrize("size", [(8, 16), (7, 13), (4, 4)])
 def test_logits_have_the_size_of_the_images(size):
-    logits, features = network().eval()(image_tensor(random_images(2, size)))
+    logits, features = network().eval()(to_tensor(random_images(2, size)))
     assert logits.shape == (2, 5, *size) and features.shape == (2, 8)
-
-
-def test_pixels_are_scaled_to_minus_one_and_one():
-    images = np.zeros((1, 1, 2, 3), np.uint8)
-    images[0, 0, 1] = 255, 0, 51
-    x = image_tensor(images)
-    assert x.dtype == torch.float32 and x.shape == (1, 3, 1, 2)
-    torch.testing.assert_close(x[0, :, 0, 1], torch.tensor([1.0, -1.0, -0.6]))
-    assert images[0, 0, 1].tolist() == [255, 0, 51]
 
 
 def test_maps_of_a_store_are_judged_without_warning(folder, tmp_path):
@@ -66,7 +57,7 @@ def test_labels_are_the_best_class_and_features_the_deepest_mean(folder):
     images = random_images(3)
     referee = load_segmenter(folder, "cpu")
     reading = referee.read(images)
-    logits, features = referee.network(image_tensor(images))
+    logits, features = referee.network(to_tensor(images))
     assert reading.layouts.dtype == np.uint8 and reading.features.dtype == np.float32
     np.testing.assert_array_equal(reading.layouts, logits.argmax(1).numpy())
     np.testing.assert_allclose(reading.features, features.numpy(), rtol=1e-6)

@@ -30,7 +30,7 @@ RECIPE = TrainConfig(
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    return build_store(tiny.Scenes(48), "train", tiny.SIZE, tmp_path_factory.mktemp("world") / "pairs")
+    return build_store(tiny.Scenes(48), "train", tiny.SIZE, tmp_path_factory.mktemp("world") / "pairs", (1.0, 1.2))
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,10 @@ def test_a_state_of_other_settings_is_refused(store, tmp_path, change):
     other = {
         "recipe": {"steps": 2, "seed": 1},
         "network": {"steps": 2, "network": SegmenterConfig((8, 12), blocks=2)},
-        "pairs": {"steps": 2, "pairs": pairs_of(build_store(tiny.Scenes(8), "train", tiny.SIZE, tmp_path / "few"))},
+        "pairs": {
+            "steps": 2,
+            "pairs": pairs_of(build_store(tiny.Scenes(8), "train", tiny.SIZE, tmp_path / "few", (1.0, 1.2))),
+        },
     }[change]
     with pytest.raises(CheckpointError, match="state holds a run with other settings: restore them, or delete the"):
         fit(store, tmp_path, **other)

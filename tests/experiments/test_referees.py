@@ -14,6 +14,7 @@ from worlds.places import FACES, REFEREE, make_repository, with_domain
 from worlds.tiny_attributes import PoolingStub
 
 import gcdp.experiments.referees as referees
+from gcdp.data.pairs import build_store
 from gcdp.errors import CheckpointError, DataError
 from gcdp.experiments.alignment_training import train_two_tower
 from gcdp.experiments.attribute_training import train_attributes
@@ -26,6 +27,7 @@ from gcdp.experiments.referees import (
     referee_pairs,
 )
 from gcdp.experiments.segmenter_training import train_segmenter
+from gcdp.toy.on_the_fly import DrawnStreets
 
 RELEASE = Path(__file__).resolve().parents[2] / "tools" / "release_weights.py"
 PARTS = ("", "attributes", "alignment")  # folders of the referees below the first one's
@@ -86,6 +88,22 @@ def test_scenes_of_a_referee_are_drawn_once_for_each_count(repository):
     before = index.stat().st_mtime_ns
     assert len(pairs) == 3 and len(referee_pairs(profile, "streets")) == 3 and index.stat().st_mtime_ns == before
     assert len(referee_pairs(make_repository(repository, referee=REFEREE | {"scenes": 2}), "streets")) == 2
+
+
+def test_scenes_that_a_referee_can_no_longer_learn_from_are_drawn_anew(repository, monkeypatch):
+    """Of another size, kept without larger pairs, damaged, or of other drawing code."""
+    profile = make_repository(repository, referee=REFEREE)
+    store, images = referee_pairs(profile, "streets").store, repository / "data/tiny/streets/referee/images.npy"
+    assert store.oversample == 2
+    build_store(DrawnStreets(3), "referee", store.size, store.folder)
+    assert referee_pairs(profile, "streets").store.oversample == 2
+    images.write_bytes(b"damaged")
+    referee_pairs(profile, "streets").store.verify()
+    before = images.stat().st_mtime_ns
+    assert len(referee_pairs(profile, "streets")) == 3 and images.stat().st_mtime_ns == before
+    monkeypatch.setattr("gcdp.toy.on_the_fly.drawing_version", lambda code: "another")
+    assert referee_pairs(profile, "streets").store.source_version == "another"
+    assert images.stat().st_mtime_ns != before
 
 
 def test_without_scenes_of_its_own_the_referee_learns_from_the_train_split(repository):

@@ -14,6 +14,7 @@ from worlds.places import make_repository, with_domain
 import gcdp.experiments.datasets as datasets
 import gcdp.experiments.models as models
 import gcdp.experiments.runs as runs
+from gcdp.data.augmentation import Augmentation
 from gcdp.data.pairs import PairStore
 from gcdp.errors import CheckpointError, ConfigError, DataError
 from gcdp.experiments.profile import load_profile
@@ -126,6 +127,16 @@ def test_own_data_need_three_splits_or_stand_ins(empty):
     with pytest.raises(DataError, match=r"images/train is empty"):
         datasets.prepare_pairs(profile, "streets")
     assert isinstance(datasets.open_pairs(profile, "streets", "train"), PairStore)  # the former store is untouched
+
+
+def test_only_the_train_split_keeps_larger_pairs_for_views(empty):
+    few = {"train": 2, "val": 1, "test": 1}
+    for rescale, factor in (([1.0, 1.1], 2), ([1.0, 2.5], 3), ([1.0, 1.0], 1)):
+        profile = make_repository(empty, **with_domain(counts=few, rescale=rescale, flip=False))
+        stores = datasets.prepare_pairs(profile, "streets")
+        assert {split: store.oversample for split, store in stores.items()} == {"train": factor, "val": 1, "test": 1}
+        augmentation = datasets.training_augmentation(profile, "streets")
+        assert augmentation == Augmentation(tuple(rescale), flip=False) and augmentation.oversample == factor
 
 
 def test_a_missing_dataset_is_named(empty):

@@ -7,7 +7,7 @@ import pytest
 from gcdp.data.attributes import AttributeTable
 from gcdp.data.classes import CELEBA
 from gcdp.reporting.comparison import OWN_CLASS, attribute_rows, by_own_class, class_rows, markdown, write_csv
-from gcdp.toy.faces.world import COLUMNS
+from gcdp.toy.faces.person import COLUMNS
 
 
 def estimate(value, n=8, spread=0.25):

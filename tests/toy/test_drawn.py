@@ -9,10 +9,13 @@ import yaml
 from PIL import Image
 
 from gcdp.data.classes import CITYSCAPES, CITYSCAPES_TRAIN_ID
-from gcdp.data.pairs import build_store, resize_pair
+from gcdp.data.images import resize_pair
+from gcdp.data.pairs import build_store
 from gcdp.errors import ConfigError, DataError
-from gcdp.toy.endless import FIRST_SEED, DrawnStreets
-from gcdp.toy.streets.world import SPLITS, draw_scene, generate
+from gcdp.toy.on_the_fly import FIRST_SEED, DrawnStreets
+from gcdp.toy.streets.picture import draw_scene
+from gcdp.toy.streets.world import generate
+from gcdp.toy.tree import SPLITS
 
 PROFILES = sorted((Path(__file__).resolve().parents[2] / "params").glob("*.yaml"))
 

@@ -8,11 +8,13 @@ from PIL import Image
 
 from gcdp.data.attributes import attribute_values
 from gcdp.data.classes import CELEBA
-from gcdp.data.pairs import build_store, resize_pair
+from gcdp.data.images import resize_pair
+from gcdp.data.pairs import build_store
 from gcdp.data.sources.celeba import merge_parts
 from gcdp.errors import ConfigError, DataError
-from gcdp.toy.endless import FIRST_SEED, DrawnFaces
-from gcdp.toy.faces.world import COLUMNS, draw_face
+from gcdp.toy.faces.face import draw_face
+from gcdp.toy.faces.person import COLUMNS
+from gcdp.toy.on_the_fly import FIRST_SEED, DrawnFaces
 
 
 @pytest.mark.parametrize(("first", "key"), [(FIRST_SEED, "000000"), (FIRST_SEED, "000017"), (5, "000002")])

@@ -11,9 +11,12 @@ from PIL import Image
 from gcdp.data.attributes import AttributeTable, attribute_values, attributes_in_caption
 from gcdp.data.sources.celeba import PARTS, CelebASource, merge_parts
 from gcdp.errors import ConfigError, DataError
+from gcdp.toy import tree
 from gcdp.toy.faces import world as toy_faces
+from gcdp.toy.faces.face import MASK_SIZE, Drawing, _labels, draw_face
+from gcdp.toy.faces.person import COLUMNS
 
-TABLE = AttributeTable.of(toy_faces.COLUMNS)
+TABLE = AttributeTable.of(COLUMNS)
 RECORDED = {0: "fcd1949fc95f8438", 7: "521fc8f2a7721f5d", 2024: "e46eeb00dad32ce6"}
 FREQUENCY = {  # expected shares, within four standard errors of 600 faces
     "Bangs": 0.22, "Black_Hair": 0.29, "Blond_Hair": 0.24, "Brown_Hair": 0.29, "Bushy_Eyebrows": 0.14,
@@ -30,12 +33,12 @@ def _digest(face) -> str:
 
 
 def _values(face) -> tuple[int, ...]:
-    return attribute_values(toy_faces.COLUMNS, list(face.attributes.values()))
+    return attribute_values(COLUMNS, list(face.attributes.values()))
 
 
 @pytest.fixture(scope="module")
 def faces():
-    return [toy_faces.draw_face(seed) for seed in range(600)]
+    return [draw_face(seed) for seed in range(600)]
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +54,11 @@ def values(faces):
 
 @pytest.mark.parametrize("seed", sorted(RECORDED))
 def test_bytes_of_a_seed_are_the_recorded_ones(seed):
-    assert _digest(toy_faces.draw_face(seed)) == RECORDED[seed]
+    assert _digest(draw_face(seed)) == RECORDED[seed]
 
 
 def test_same_seed_same_bytes_and_other_seed_other_face(faces):
-    assert _digest(toy_faces.draw_face(11)) == _digest(faces[11])
+    assert _digest(draw_face(11)) == _digest(faces[11])
     assert len({_digest(face) for face in faces}) == len(faces)
 
 
@@ -64,15 +67,15 @@ def test_form_of_a_face(faces):
         assert face.image.shape == (128, 128, 3) and face.image.dtype == np.uint8
         assert list(face.parts) == [part for part in PARTS if part in face.parts]
         assert all(mask.shape == (64, 64) and mask.dtype == bool for mask in face.parts.values())
-        assert tuple(face.attributes) == toy_faces.COLUMNS and len(face.captions) == 10
+        assert tuple(face.attributes) == COLUMNS and len(face.captions) == 10
         assert {"skin", "nose", "l_lip"} <= set(face.parts)
 
 
 def test_merged_masks_are_what_is_seen():
     """Against the drawing itself: the frontmost sprite at each pixel."""
     for seed in range(60):
-        drawing = toy_faces._Drawing(seed)
-        seen = toy_faces._labels(drawing._sprites, toy_faces.MASK_SIZE)
+        drawing = Drawing(seed)
+        seen = _labels(drawing._sprites, MASK_SIZE)
         np.testing.assert_array_equal(merge_parts(drawing.parts, (64, 64)), seen)
 
 
@@ -220,17 +223,14 @@ def _files(root):
 
 
 def test_generate_writes_a_tree_that_the_reader_of_the_real_data_reads(tmp_path):
-    seen = []
-    counts = {"train": 4, "val": 2, "test": 3}
-    toy_faces.generate(tmp_path, counts, seed=4, progress=lambda *args: seen.append(args))
-    assert len(seen) == 9 and seen[0] == ("train", 1, 4) and seen[-1] == ("test", 3, 3)
+    toy_faces.generate(tmp_path, {"train": 4, "val": 2, "test": 3}, seed=4)
     source = CelebASource(tmp_path)
     assert [len(source.keys(split)) for split in source.splits()] == [4, 2, 3]
     assert source.keys("val") == ["00004", "00005"] and source.attribute_table.names == TABLE.names
-    drawing = toy_faces._Drawing(4, 1, 1)
+    drawing = Drawing(4, 1, 1)
     image, layout = source.load("val", "00005")
     np.testing.assert_array_equal(layout, merge_parts(drawing.parts, (64, 64)))
-    assert source.attributes("val", "00005") == attribute_values(toy_faces.COLUMNS, list(drawing.attributes.values()))
+    assert source.attributes("val", "00005") == attribute_values(COLUMNS, list(drawing.attributes.values()))
     assert source.captions("val", "00005") == drawing.captions
     picture = Image.fromarray(drawing.image()).resize((64, 64), Image.Resampling.LANCZOS)
     assert np.abs(np.asarray(picture).astype(int) - np.asarray(image)).mean() < 3
@@ -242,16 +242,18 @@ def test_generate_writes_a_tree_that_the_reader_of_the_real_data_reads(tmp_path)
     assert len({files[f"CelebA-HQ-img/{k}.jpg"].read_bytes() for k in range(9)}) == 9
 
 
-def test_a_stopped_generation_resumes_to_the_same_bytes(tmp_path):
+def test_a_stopped_generation_resumes_to_the_same_bytes(tmp_path, monkeypatch):
     whole, parts, counts = tmp_path / "whole", tmp_path / "parts", {"train": 3, "val": 1}
     toy_faces.generate(whole, counts, seed=1)
 
-    def stop(split, done, total):
-        if done == 2:
+    def stop(*entropy):
+        if entropy == (1, 0, 2):
             raise KeyboardInterrupt
+        return Drawing(*entropy)
 
-    with pytest.raises(KeyboardInterrupt):
-        toy_faces.generate(parts, counts, seed=1, progress=stop)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(toy_faces, "Drawing", stop)
+        toy_faces.generate(parts, counts, seed=1)
     files = _files(parts)
     assert "CelebA-HQ-img/1.jpg" in files and "CelebA-HQ-img/2.jpg" not in files
     times = {key: path.stat().st_mtime_ns for key, path in files.items() if key != "world.json"}
@@ -270,7 +272,7 @@ def test_another_world_in_the_same_folder_starts_anew(tmp_path, change, monkeypa
     first = tmp_path / "CelebA-HQ-img" / "0.jpg"
     before, stamp = first.read_bytes(), first.stat().st_mtime_ns
     if change == "drawing":
-        monkeypatch.setattr(toy_faces, "_drawing_version", lambda: "another")
+        monkeypatch.setattr(tree, "drawing_version", lambda code: "another")
     toy_faces.generate(tmp_path, {"train": 1 if change == "counts" else 2}, seed=2 if change == "seed" else 1)
     assert first.stat().st_mtime_ns != stamp
     assert (first.read_bytes() != before) == (change == "seed")

@@ -103,7 +103,7 @@ class World:
 
 def world(folder: Path, count: int = 12, **network) -> World:
     """Build the tiny world in `folder`; keyword arguments change the network."""
-    store = build_store(Scenes(count), "train", SIZE, folder / "pairs")
+    store = build_store(Scenes(count), "train", SIZE, folder / "pairs", Augmentation().rescale)
     captions = [[f"a {TABLE.names[layout.max()]} thing", f"number {i}"] for i, layout in enumerate(store.layouts)]
     text = TextCache.build(StubEncoder(), with_mirrors(captions, TABLE), folder / "text")
     unet = replace(NETWORK, **network)

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from gcdp.data.classes import PLAIN_TEMPLATE, STREET_TEMPLATE, ClassTable
+from gcdp.data.classes import ClassTable
 from gcdp.errors import ConfigError, DataError
-
-__all__ = [
-    "PLAIN_TEMPLATE", "STREET_TEMPLATE", "caption_of", "caption_with", "classes_in_caption", "mirror_caption",
-    "read_captions", "with_mirrors", "write_captions",
-]  # fmt: skip
+from gcdp.storage import atomic_write
 
 
-def caption_with(class_ids, classes: ClassTable, template: str | None = None) -> str:
-    """Caption that names ``class_ids`` in the given order: "... with A, B and C."
+def caption_with(class_ids, classes: ClassTable) -> str:
+    """Caption that names ``class_ids`` in the given order, in the template of their table: "... with A, B and C."
 
     Without any class the placeholder goes, together with the preposition before it.
-    Raises ConfigError where the template has no ``{classes}``.
     """
-    template = template or classes.template
-    if template.count("{classes}") != 1:
-        raise ConfigError(f"caption template {template!r} needs exactly one {{classes}}.")
+    template = classes.template
     phrases = [classes.phrases[index] for index in class_ids]
     if not phrases:
         return re.sub(r"(\s+(with|of|showing|containing))?\s*\{classes\}", "", template)
@@ -35,13 +27,10 @@ def caption_with(class_ids, classes: ClassTable, template: str | None = None) ->
     return template.replace("{classes}", listing)
 
 
-def caption_of(layout: np.ndarray, classes: ClassTable, rng: np.random.Generator, template: str | None = None) -> str:
-    """Caption naming every class present in ``layout`` (H, W), the unlabeled one never, in random order.
-
-    ``template`` defaults to the template of the class table.
-    """
+def caption_of(layout: np.ndarray, classes: ClassTable, rng: np.random.Generator) -> str:
+    """Caption naming every class present in ``layout`` (H, W), the unlabeled one never, in random order."""
     present = [int(index) for index in np.unique(layout) if index != classes.unlabeled]
-    return caption_with(rng.permutation(present).astype(int).tolist(), classes, template)
+    return caption_with(rng.permutation(present).astype(int).tolist(), classes)
 
 
 @lru_cache(maxsize=64)
@@ -62,10 +51,10 @@ def _without_frame(caption: str, template: str) -> str:
     return caption
 
 
-def classes_in_caption(caption: str, classes: ClassTable, template: str | None = None) -> list[int]:
+def classes_in_caption(caption: str, classes: ClassTable) -> list[int]:
     """Sorted indices of the classes that a caption names, by phrase or name; inverse of ``caption_of``."""
     pattern, words = _matcher(classes)
-    inside = _without_frame(caption, template or classes.template)
+    inside = _without_frame(caption, classes.template)
     return sorted({words[found.lower()] for found in pattern.findall(inside)})
 
 
@@ -94,7 +83,7 @@ def with_mirrors(captions: list[list[str]], classes: ClassTable) -> list[str]:
     return list(dict.fromkeys(flat + [mirror_caption(caption, classes) for caption in flat]))
 
 
-def write_captions(store, path: str | Path, per_pair: int = 1, seed: int = 0, template: str | None = None) -> None:
+def write_captions(store, path: str | Path, per_pair: int = 1, seed: int = 0) -> None:
     """Write ``{"key", "captions"}`` a line, in store order; the captions of pair i depend on (seed, i) only.
 
     A source's own captions, where the store holds them, are written as they are, the first ``per_pair`` of a
@@ -106,10 +95,7 @@ def write_captions(store, path: str | Path, per_pair: int = 1, seed: int = 0, te
             f"per_pair is {per_pair}: ask for at least one caption a pair (0, all of them, needs a source that "
             "brings captions for every pair)."
         )
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.new")
-    with partial.open("w", encoding="utf-8") as stream:
+    with atomic_write(Path(path), DataError) as partial, partial.open("w", encoding="utf-8") as stream:
         for index, key in enumerate(store.keys):
             captions = store.captions[index] if store.captions else None
             if captions:
@@ -117,9 +103,8 @@ def write_captions(store, path: str | Path, per_pair: int = 1, seed: int = 0, te
             else:
                 rng = np.random.default_rng([seed, index])
                 layout = store.layouts[index]
-                captions = [caption_of(layout, store.classes, rng, template) for _ in range(per_pair)]
+                captions = [caption_of(layout, store.classes, rng) for _ in range(per_pair)]
             stream.write(json.dumps({"key": key, "captions": captions}, ensure_ascii=False) + "\n")
-    partial.replace(path)
 
 
 def read_rows(path: Path) -> list[dict]:

@@ -7,93 +7,81 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch.utils.data import Dataset
 
 from gcdp.data.attributes import AttributeTable
-from gcdp.data.augmentation import Augmentation
-from gcdp.data.batches import EpochBatches
+from gcdp.data.augmentation import Augmentation, View, cut, mirror_pair
 from gcdp.data.captions import mirror_caption, with_mirrors
 from gcdp.data.classes import ClassTable
+from gcdp.data.images import resize_larger, to_tensor
 from gcdp.errors import ConfigError, DataError
 from gcdp.storage import atomic_folder, read_json, sha256
 
-__all__ = [
-    "Augmentation",
-    "EpochBatches",
-    "PairDataset",
-    "PairStore",
-    "build_store",
-    "collate",
-    "draw_subset",
-    "resize_pair",
-]
-
-VERSION = 1
-_REBUILD = "delete the folder and build the store again"
+VERSION = 2
+_REBUILD = "run the data stage (notebook 01_data) again to rebuild it"
 # Keeps the permutation of subsets apart from the streams of epochs and of single pairs.
 _SUBSET = 0x5B5E7
+_STILL = Augmentation((1.0, 1.0), flip=False)
 
 
-def _center_box(width: int, height: int, size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Largest centered box (left, top, right, bottom) with the aspect ratio of ``size`` (H, W)."""
-    box_width = min(width, height * size[1] / size[0])
-    box_height = min(height, width * size[0] / size[1])
-    left, top = (width - box_width) / 2, (height - box_height) / 2
-    return left, top, min(left + box_width, width), min(top + box_height, height)
-
-
-def resize_pair(image: Image.Image, layout: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Image and layout (h, w) -> uint8 (H, W, 3) and uint8 (H, W) at ``size`` (H, W).
-
-    Both are first cropped, centered, to the aspect ratio of ``size``. The image is resized with Pillow's
-    LANCZOS, whose kernel widens with the reduction (antialiased); the layout takes the nearest label.
-    """
-    box = _center_box(*image.size, size)
-    target = (size[1], size[0])
-    pixels = image.resize(target, Image.Resampling.LANCZOS, box=box)
-    labels = Image.fromarray(layout).resize(target, Image.Resampling.NEAREST, box=box)
-    return np.asarray(pixels), np.asarray(labels)
-
-
-def build_store(source, split: str, size: tuple[int, int], folder: str | Path) -> PairStore:
+def build_store(
+    source, split: str, size: tuple[int, int], folder: str | Path, rescale: tuple[float, float] = (1.0, 1.0)
+) -> PairStore:
     """Resize every pair of ``split`` to ``size`` (H, W) and write the store ``folder``, replacing any there.
 
+    ``rescale``: the zooms at which training will look at these pairs. With any above 1 each pair is kept a second
+    time, ``Augmentation(rescale).oversample`` times as large, for zoomed views to be cut from.
+
     The folder appears only when complete. Raises DataError for any defect of the source, ConfigError for a
-    size < 1. The attributes of a source that knows them are stored beside the arrays.
+    size < 1 or an impossible ``rescale``. The attributes of a source that knows them are stored beside the arrays.
     """
     size = (int(size[0]), int(size[1]))
     if min(size) < 1:
         raise ConfigError(f"size is {size}: give height and width of at least one pixel.")
+    oversample = Augmentation(rescale).oversample
     folder, keys = Path(folder), source.keys(split)
     if not keys:
         raise DataError(f"split {split!r} is empty: add pairs, or choose one of {', '.join(source.splits())}.")
     captions, attributes = [], []
     table = getattr(source, "attribute_table", None)
     with atomic_folder(folder) as partial:
-        images = np.lib.format.open_memmap(partial / "images.npy", "w+", np.uint8, (len(keys), *size, 3))
-        layouts = np.lib.format.open_memmap(partial / "layouts.npy", "w+", np.uint8, (len(keys), *size))
+        arrays = {scale: _create(partial, len(keys), size, scale) for scale in {1, oversample}}
         for position, key in enumerate(keys):  # all of a pair at once: a source may have drawn it for the purpose
             captions.append(source.captions(split, key))
             attributes += [] if table is None else [_attributes(source, split, key)]
-            images[position], layouts[position] = resize_pair(*source.load(split, key), size)
-        images.flush()
-        layouts.flush()
+            image, layout = source.load(split, key)
+            for scale, (images, layouts) in arrays.items():
+                images[position], layouts[position] = resize_larger(image, layout, size, scale)
+        for images, layouts in arrays.values():
+            images.flush()
+            layouts.flush()
         if table is not None:
             np.save(partial / "attributes.npy", np.asarray(attributes, dtype=np.uint8), allow_pickle=False)
         index = {
             "version": VERSION,
             "split": split,
             "size": list(size),
+            "oversample": oversample,
+            "source_version": getattr(source, "version", None),
             "keys": keys,
             "classes": source.classes.to_dict(),
             "captions": captions if any(captions) else None,
             "files": {path.name: _describe(path) for path in sorted(partial.glob("*.npy"))},
         }
-        # No entry without attributes: such stores stay equal to the byte to those built before there were any.
         index |= {"attributes": table.to_dict()} if table is not None else {}
         (partial / "index.json").write_text(json.dumps(index, ensure_ascii=False, indent=1), encoding="utf-8")
     return PairStore.open(folder)
+
+
+def _arrays(count: int, size: tuple[int, int], scale: int) -> list[tuple[str, tuple[int, ...]]]:
+    """Files and shapes of the arrays that hold ``count`` pairs at ``scale`` times ``size``: images, layouts."""
+    prefix, shape = "large_" if scale > 1 else "", (count, size[0] * scale, size[1] * scale)
+    return [(f"{prefix}images.npy", (*shape, 3)), (f"{prefix}layouts.npy", shape)]
+
+
+def _create(folder: Path, count: int, size: tuple[int, int], scale: int) -> list[np.memmap]:
+    named = _arrays(count, size, scale)
+    return [np.lib.format.open_memmap(folder / name, "w+", np.uint8, shape) for name, shape in named]
 
 
 def _attributes(source, split: str, key: str) -> tuple[int, ...]:
@@ -128,44 +116,43 @@ class PairStore:
 
     ``keys`` are their names, ``classes`` their class table, ``captions`` the lists that came with the source
     or None, ``split`` and ``size`` (H, W) what they were built as. ``attributes`` uint8 (N, A) of 0 and 1 and
-    ``attribute_table`` are None where the source knew none.
+    ``attribute_table`` are None where the source knew none. ``large_images`` uint8 (N, nH, nW, 3) and
+    ``large_layouts`` uint8 (N, nH, nW) are the pairs n = ``oversample`` times as large, out of which :meth:`view` cuts;
+    where n is 1 they are those above. ``source_version`` tells drawn pairs of other drawing code apart, None for files.
     """
 
-    def __init__(self, folder: Path, index: dict, count: int | None = None):
-        self.folder, self._count = folder, count
+    def __init__(self, folder: Path, index: dict):
+        self.folder = folder
         self.split: str = index["split"]
         self.size: tuple[int, int] = tuple(index["size"])
+        self.oversample: int = index["oversample"]
+        self.source_version: str | None = index["source_version"]
         self.keys: list[str] = index["keys"]
         self.classes = _table(ClassTable, index["classes"], folder / "index.json")
         self.captions: list[list[str]] | None = index["captions"]
         self._files: dict[str, dict] = index["files"]
-        self.images = self._map("images.npy", (len(self.keys), *self.size, 3))[:count]
-        self.layouts = self._map("layouts.npy", (len(self.keys), *self.size))[:count]
+        self.images, self.layouts = self._pairs(1)
+        self.large_images, self.large_layouts = self._pairs(self.oversample)
         self.attribute_table: AttributeTable | None = None
         self.attributes: np.ndarray | None = None
         if index.get("attributes") is not None:
             self.attribute_table = _table(AttributeTable, index["attributes"], folder / "index.json")
-            shape = (len(self.keys), self.attribute_table.num_attributes)
-            self.attributes = self._map("attributes.npy", shape)[:count]
-        self.keys = self.keys[:count]
-        self.captions = self.captions[:count] if self.captions else self.captions
+            self.attributes = self._map("attributes.npy", (len(self), self.attribute_table.num_attributes))
 
     @classmethod
-    def open(cls, folder: str | Path, count: int | None = None) -> PairStore:
-        """Open a store, checking index, sizes and shapes (contents: :meth:`verify`); raises DataError.
-
-        ``count`` takes the first pairs only, so that smaller subsets lie inside larger ones.
-        """
+    def open(cls, folder: str | Path) -> PairStore:
+        """Open a store, checking index, sizes and shapes (contents: :meth:`verify`); raises DataError."""
         folder = Path(folder)
         index = read_json(folder / "index.json", "build the store of this split first")
         if not isinstance(index, dict) or index.get("version") != VERSION:
             raise DataError(f"{folder / 'index.json'} is not of store version {VERSION}: {_REBUILD}.")
         try:
-            if count is not None and not 1 <= count <= len(index["keys"]):
-                raise DataError(f"{folder} holds {len(index['keys'])} pairs, not {count}: ask for 1 to that many.")
-            return cls(folder, index, count)
+            return cls(folder, index)
         except (KeyError, TypeError) as error:
             raise DataError(f"{folder / 'index.json'} is incomplete ({error!r}): {_REBUILD}.") from error
+
+    def _pairs(self, scale: int) -> list[np.ndarray]:
+        return [self._map(name, shape) for name, shape in _arrays(len(self), self.size, scale)]
 
     def _map(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         path = self.folder / name
@@ -185,12 +172,35 @@ class PairStore:
             if sha256(self.folder / name) != noted["sha256"]:
                 raise DataError(f"{self.folder / name} has changed since it was built: {_REBUILD}.")
 
+    def require_oversample(self, oversample: int) -> None:
+        """Raise DataError unless the pairs are kept ``oversample`` times as large, as an augmentation needs them."""
+        if self.oversample < oversample:
+            raise DataError(
+                f"{self.folder} keeps its pairs {self.oversample} times as large and zoomed views need them "
+                f"{oversample} times as large: {_REBUILD}."
+            )
+
+    def view(self, row: int, view: View) -> tuple[np.ndarray, np.ndarray]:
+        """Image uint8 (H, W, 3) and layout uint8 (H, W) of one pair as seen by ``view``, as copies.
+
+        A view of the whole pair is the stored pair to the bit; any other is cut from the larger one and reduced once.
+        A mirrored layout has its left-right twins exchanged. Raises DataError for a zoom without larger pairs.
+        """
+        image, layout = self.images[row], self.layouts[row]
+        if not view.is_whole(self.size):
+            self.require_oversample(2)
+            image, layout = cut(self.large_images[row], self.large_layouts[row], view.box, self.size)
+        if view.mirrored:
+            image, layout = mirror_pair(image, layout, self.classes)
+        # Copies: maps and Pillow's arrays are read-only, and torch wants writable ones without negative strides.
+        return np.array(image, order="C"), np.array(layout, order="C")
+
     def __len__(self) -> int:
         return len(self.keys)
 
     def __reduce__(self):
         # Worker processes map the files again instead of receiving a copy of the arrays.
-        return type(self).open, (self.folder, self._count)
+        return type(self).open, (self.folder,)
 
 
 class PairDataset(Dataset):
@@ -198,8 +208,8 @@ class PairDataset(Dataset):
 
     ``captions``: a non-empty list for each pair of the store; ``text``: the cache that holds them (None: not
     checked). ``rows`` restricts the dataset to these rows of the store (:func:`draw_subset`). Item (i, draw) is a
-    function of (seed, row i, draw) alone. Raises DataError where the captions do not fit the store or the cache,
-    ConfigError for rows that the store lacks.
+    function of (seed, row i, draw) alone. Raises DataError where the captions do not fit the store or the cache, or
+    the augmentation zooms further than the store allows, ConfigError for rows that the store lacks.
     """
 
     def __init__(
@@ -216,6 +226,8 @@ class PairDataset(Dataset):
                 f"{len(captions)} lists of captions for the {len(store)} pairs of {store.folder}: "
                 "write the captions again from this store, at least one a pair."
             )
+        if augmentation is not None:
+            store.require_oversample(augmentation.oversample)
         self.store, self.captions, self.text = store, captions, text
         self.augmentation, self.seed = augmentation, seed
         self.rows = np.arange(len(store)) if rows is None else np.asarray(rows, dtype=np.int64)
@@ -249,13 +261,11 @@ class PairDataset(Dataset):
         row = int(self.rows[position])
         rng = np.random.default_rng([self.seed, row, draw])
         caption = self.captions[row][int(rng.integers(len(self.captions[row])))]
-        image, layout = np.array(self.store.images[row]), np.array(self.store.layouts[row])
-        if self.augmentation is not None:
-            view = self.augmentation.draw(layout.shape, rng)
-            image, layout = self.augmentation.apply(image, layout, view, self.store.classes)
-            caption = mirror_caption(caption, self.store.classes) if view.mirrored else caption
-        x = torch.from_numpy(image).permute(2, 0, 1).float().div_(127.5).sub_(1)
-        pair = {"x": x.contiguous(), "y": torch.from_numpy(layout).long(), "caption": caption, "index": row}
+        view = (self.augmentation or _STILL).draw(self.store.size, rng)
+        image, layout = self.store.view(row, view)
+        caption = mirror_caption(caption, self.store.classes) if view.mirrored else caption
+        x, y = to_tensor(image).contiguous(), torch.from_numpy(layout).long()
+        pair = {"x": x, "y": y, "caption": caption, "index": row}
         if self.store.attributes is not None:
             pair["attributes"] = torch.from_numpy(np.array(self.store.attributes[row])).float()
         return pair

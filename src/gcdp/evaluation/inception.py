@@ -6,7 +6,6 @@ weights are a file to download once. Nothing is fetched here.
 
 from __future__ import annotations
 
-import hashlib
 import io
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from gcdp.errors import ConfigError
 from gcdp.evaluation import frechet
 from gcdp.evaluation.referees.segmenter import image_batches
 from gcdp.evaluation.statistics import Estimate
+from gcdp.storage import sha256
 
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 WEIGHTS_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{WEIGHTS}"
@@ -72,7 +72,7 @@ def _plain_weights(path: Path) -> io.BytesIO:
     """The weights file, read without running code that a pickle may hold, and written anew for the package to load."""
     if not path.is_file():
         raise ConfigError(f"FID needs the Inception weights at {path}: download {WEIGHTS_URL} to there")
-    if not hashlib.sha256(path.read_bytes()).hexdigest().startswith(CHECKSUM):
+    if not sha256(path).startswith(CHECKSUM):
         raise ConfigError(f"{path} is not the file that FID is defined by: download it again from {WEIGHTS_URL}")
     buffer = io.BytesIO()
     torch.save(torch.load(path, map_location="cpu", weights_only=True), buffer)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
+from gcdp.data.augmentation import Augmentation
 from gcdp.data.captions import caption_with, read_captions, with_mirrors, write_captions
 from gcdp.data.classes import ClassTable
 from gcdp.data.pairs import PairStore, build_store
@@ -17,12 +17,13 @@ from gcdp.experiments.profile import Profile
 from gcdp.experiments.sections import SPLITS
 from gcdp.text.cache import TextCache
 from gcdp.text.encoder import load_encoder
-
-WORLDS = {"toy_streets": "cityscapes", "toy_faces": "celeba"}  # drawn worlds -> the reader of their files
+from gcdp.toy.worlds import WORLDS
 
 
 def prepare_pairs(profile: Profile, domain: str) -> dict[str, PairStore]:
     """Draw or open the source of a domain and build its three stores; a store is rebuilt from scratch.
+
+    That of the train split keeps larger pairs as well, from which `training_augmentation` cuts its views.
 
     Raises DataError for a defect of the source, ConfigError where a split is nowhere to be had.
     """
@@ -30,12 +31,18 @@ def prepare_pairs(profile: Profile, domain: str) -> dict[str, PairStore]:
     root = profile.raw_folder(domain)
     if data.source in WORLDS:
         _draw(profile, domain, root)
-    source = open_source(WORLDS.get(data.source, data.source), root)
-    folder = profile.data_folder(domain) / "pairs"
+    source = open_source(WORLDS[data.source].reader if data.source in WORLDS else data.source, root)
+    folder, zooms = profile.data_folder(domain) / "pairs", {"train": data.rescale}
     return {
-        split: build_store(source, theirs, data.size, folder / split)
+        split: build_store(source, theirs, data.size, folder / split, zooms.get(split, (1.0, 1.0)))
         for split, theirs in _splits(profile, domain, source).items()
     }
+
+
+def training_augmentation(profile: Profile, domain: str) -> Augmentation:
+    """How every network of a domain, referees included, looks at the pairs that it learns from."""
+    data = profile.domain(domain)
+    return Augmentation(rescale=data.rescale, flip=data.flip)
 
 
 def _draw(profile: Profile, domain: str, root: Path) -> None:
@@ -47,7 +54,7 @@ def _draw(profile: Profile, domain: str, root: Path) -> None:
                 f"params/{profile.name}.yaml: domains.{domain}.counts asks for no scene of {split}: "
                 "give at least one of train, val and test"
             )
-    import_module(f"gcdp.toy.{data.source.removeprefix('toy_')}.world").generate(root, data.counts, seed=data.seed)
+    WORLDS[data.source].generate(root, data.counts, seed=data.seed)
 
 
 def _splits(profile: Profile, domain: str, source) -> dict[str, str]:

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gcdp.data.augmentation import Augmentation
 from gcdp.data.pairs import PairDataset, PairStore, build_store
 from gcdp.errors import CheckpointError, DataError
 from gcdp.evaluation.attribute_recall import attribute_cases, attribute_chance, attribute_recall
@@ -27,12 +26,13 @@ from gcdp.evaluation.scores import RealReference, score
 from gcdp.evaluation.statistics import undefined
 from gcdp.experiments.alignment_training import train_two_tower
 from gcdp.experiments.attribute_training import train_attributes
-from gcdp.experiments.datasets import HeldOut, open_pairs
+from gcdp.experiments.datasets import HeldOut, open_pairs, training_augmentation
 from gcdp.experiments.profile import Profile, repository_root
 from gcdp.experiments.runs import released_folder
 from gcdp.experiments.segmenter_training import train_segmenter
 from gcdp.storage import write_json
 from gcdp.text.encoder import load_encoder
+from gcdp.toy.worlds import WORLDS
 
 REFEREE_SPLIT = "referee"
 
@@ -113,27 +113,34 @@ def referee_pairs(profile: Profile, domain: str) -> PairDataset:
     """What the referees learn from: scenes drawn for them alone, or the train split of a real dataset."""
     data, count = profile.domain(domain), profile.referee.scenes
     store = _drawn_scenes(profile, domain, count) if count else open_pairs(profile, domain, "train")
-    augmentation = Augmentation(rescale=data.rescale, crop=True, flip=data.flip)
+    augmentation = training_augmentation(profile, domain)
     most = data.captions_per_pair or None
     captions = [group[:most] for group in store.captions] if store.captions else [["-"]] * len(store)
     return PairDataset(store, captions, None, augmentation, seed=profile.referee.train.seed)
 
 
 def _drawn_scenes(profile: Profile, domain: str, count: int) -> PairStore:
-    from gcdp.toy.endless import DRAWN
-
     data = profile.domain(domain)
-    if data.source not in DRAWN:
+    if data.source not in WORLDS:
         raise DataError(
             f"params/{profile.name}.yaml: referee.scenes asks for drawn scenes, but domain '{domain}' is not drawn: "
             "set it to 0 to train on the train split"
         )
     folder = profile.data_folder(domain) / REFEREE_SPLIT
-    if folder.is_dir():
+    source, store = WORLDS[data.source].drawn(count), _usable(profile, domain, folder)
+    if store is not None and len(store) == count and store.source_version == source.version:
+        return store
+    return build_store(source, REFEREE_SPLIT, data.size, folder, data.rescale)
+
+
+def _usable(profile: Profile, domain: str, folder: Path) -> PairStore | None:
+    """The store in `folder`, None where there is none or not one that a referee can learn from as things are now."""
+    try:
         store = PairStore.open(folder)
-        if len(store) == count and store.size == tuple(data.size):
-            return store
-    return build_store(DRAWN[data.source](count), REFEREE_SPLIT, data.size, folder)
+        store.require_oversample(training_augmentation(profile, domain).oversample)
+    except DataError:
+        return None
+    return store if store.size == tuple(profile.domain(domain).size) else None
 
 
 def referee_folder(profile: Profile, domain: str, part: str = "") -> Path:
@@ -185,11 +192,11 @@ def attribute_pairs(profile: Profile, domain: str) -> PairDataset:
     from gcdp.data.sources.celeba_attributes import CelebAImages
 
     data, folder = profile.domain(domain), profile.data_folder(domain) / "attributes"
-    if not folder.is_dir():
+    store = _usable(profile, domain, folder)
+    if store is None:
         mapping = profile.raw_folder(domain) / "CelebA-HQ-to-CelebA-mapping.txt"
-        build_store(CelebAImages(repository_root() / root, mapping), "train", data.size, folder)
-    store = PairStore.open(folder)
-    augmentation = Augmentation(rescale=data.rescale, crop=True, flip=data.flip)
+        store = build_store(CelebAImages(repository_root() / root, mapping), "train", data.size, folder, data.rescale)
+    augmentation = training_augmentation(profile, domain)
     return PairDataset(store, [["-"]] * len(store), None, augmentation, seed=profile.referee.attributes.train.seed)
 
 

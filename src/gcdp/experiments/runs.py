@@ -14,6 +14,7 @@ from gcdp.experiments.datasets import (
     open_captions,
     open_pairs,
     open_text,
+    training_augmentation,
 )
 from gcdp.experiments.profile import Profile, load_profile, repository_root
 from gcdp.training.checkpoint import ModelCard
@@ -52,7 +53,7 @@ def prepare_run(
     they are drawn with `subset_seed` of the domain, or are its first pairs.
     """
     profile = load_profile(profile, domain) if isinstance(profile, str) else profile
-    data, text, config = profile.domain(domain), open_text(profile, domain), profile.train_for(model)
+    text, config = open_text(profile, domain), profile.train_for(model)
     config = config if seed is None else replace(config, seed=seed)
     if seed is None and pairs is None:
         state_folder = profile.results_folder("checkpoints", f"{domain}-{model}")
@@ -60,7 +61,7 @@ def prepare_run(
     else:
         model_folder = profile.results_folder("study", domain, f"{model}-{pairs or 'all'}-s{config.seed}")
         state_folder = model_folder / "state"
-    augmentation = Augmentation(rescale=data.rescale, crop=True, flip=data.flip)
+    augmentation = training_augmentation(profile, domain)
 
     def dataset(split: str, augment: Augmentation | None, rows: np.ndarray | None = None) -> PairDataset:
         captions = open_captions(profile, domain, split)

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gcdp.data.images import GRAY_LEVELS
 from gcdp.data.pairs import PairDataset
 from gcdp.errors import CheckpointError, ConfigError
 from gcdp.storage import atomic_write, fingerprint, load_tensors, save_tensors, sha256
@@ -193,7 +194,7 @@ def reconstruction(autoencoder: Autoencoder, pairs: PairDataset, count: int = 12
     """
     absolute = squared = numbers = images = 0.0
     for x in image_batches(pairs, count):
-        error = (autoencoder.decode(autoencoder.encode(x)).cpu() - x) * 127.5
+        error = (autoencoder.decode(autoencoder.encode(x)).cpu() - x) * GRAY_LEVELS
         absolute, squared = absolute + float(error.abs().sum()), squared + float(error.square().sum())
         numbers, images = numbers + error.numel(), images + len(x)
     psnr = 10 * math.log10(255**2 / max(squared / numbers, 1e-12))

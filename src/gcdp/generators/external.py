@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from gcdp.data.classes import ClassTable
-from gcdp.data.pairs import resize_pair
+from gcdp.data.images import resize_pair
 from gcdp.data.sources.files import check_same_size, read_image, read_layout, require_folder
 from gcdp.data.sources.folder import IMAGE_SUFFIXES
 from gcdp.errors import ConfigError, DataError

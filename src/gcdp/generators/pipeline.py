@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gcdp.data.images import to_tensor, to_uint8
 from gcdp.diffusion.joint import GaussianCategoricalDiffusion
 from gcdp.diffusion.sampling import Guidance, Noise, ReverseProcess, ReverseSettings, sample_seeds
 from gcdp.errors import CheckpointError, ConfigError, DataError
@@ -164,8 +165,7 @@ class Pipeline:
         images = np.asarray(images)
         if images.shape != (count, *self.card.size, 3) or images.dtype != np.uint8:
             raise DataError(f"images must be uint8 {(count, *self.card.size, 3)}, got {images.dtype} {images.shape}")
-        x = torch.from_numpy(images.copy()).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
-        return x.to(self.device)
+        return to_tensor(images, self.device)
 
     def _known_layout(self, layouts, count: int) -> Tensor | None:
         if layouts is None:
@@ -216,11 +216,6 @@ def _seeds(seed: int | Sequence[int], count: int) -> list[int]:
     if len(seeds) != count:
         raise ConfigError(f"seed holds {len(seeds)} numbers for {count} captions: give one for each")
     return [int(s) for s in seeds]
-
-
-def to_uint8(x: Tensor) -> np.ndarray:
-    """Images (B, 3, H, W) in [-1, 1] as uint8 (B, H, W, 3)."""
-    return x.clamp(-1, 1).add(1).mul(127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 def _bar(batches, progress: bool):

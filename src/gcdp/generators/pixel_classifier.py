@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from gcdp.data.classes import ClassTable
+from gcdp.data.images import to_tensor
 from gcdp.diffusion.sampling import Guidance
 from gcdp.errors import CheckpointError, ConfigError, DataError, TrainingError
 from gcdp.evaluation.iou import alignment_miou
@@ -101,8 +102,7 @@ class FeatureReader:
         for start in range(0, len(images), batch):
             part, texts = images[start : start + batch], captions[start : start + batch]
             padding = batch - len(part)
-            x = torch.from_numpy(np.concatenate([part, np.repeat(part[-1:], padding, 0)]))
-            x = x.to(self.pipeline.device).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+            x = to_tensor(np.concatenate([part, np.repeat(part[-1:], padding, 0)]), self.pipeline.device)
             maps = self._maps(x, self._context(texts + texts[-1:] * padding))
             for row in range(len(part)):
                 yield torch.cat([F.interpolate(m[row : row + 1], self.size, mode="bilinear")[0] for m in maps])

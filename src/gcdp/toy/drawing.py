@@ -1,17 +1,15 @@
-"""Primitives of the drawn street world: dice, camera, sprites and rasterization.
+"""Primitives of the drawn worlds: dice, sprites and rasterization.
 
 Everything that reaches a pixel is integer arithmetic, so a seed gives the same bytes on any machine.
-Coordinates are design units on a canvas of 512 x 256; lengths in the world are centimeters.
+Coordinates are design units on a canvas that is 256 high.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from PIL import Image, ImageDraw
 
-WIDTH, HEIGHT = 512, 256
+HEIGHT = 256
 SUPERSAMPLING = 2
 
 # Cosine and sine of the twelve directions of a clock, in 1/256.
@@ -69,24 +67,6 @@ class Dice:
         words = self._bits.random_raw((height * width + 3) // 4).astype("<u8").view(np.uint8).reshape(-1, 2)
         total = words.astype(np.int32).sum(axis=1)[: height * width]
         return (((total - 255) * reach) >> 8).reshape(height, width)
-
-
-@dataclass(frozen=True)
-class Camera:
-    """Pinhole camera: vanishing point (vx, hy), focal length in design units, eye height in cm."""
-
-    vx: int
-    hy: int
-    focal: int
-    eye: int
-
-    def at(self, x: int, y: int, z: int) -> Point:
-        """Canvas point of the world point x (right of the camera), y (above ground), z (ahead)."""
-        return self.vx + self.focal * x // z, self.hy + self.focal * (self.eye - y) // z
-
-    def span(self, length: int, z: int) -> int:
-        """Design units, at least 1, covered by `length` cm at distance z."""
-        return max(1, self.focal * length // z)
 
 
 class Sprite:

@@ -12,6 +12,8 @@ A source that knows attributes ("eyeglasses", "smiling") has two members more, t
 
 * ``attribute_table``: a :class:`gcdp.data.attributes.AttributeTable`
 * ``attributes(split, key)``: a tuple of 0 and 1 in the order of that table
+
+A source that draws its pairs has ``version``: a fingerprint of the code that draws them.
 """
 
 from __future__ import annotations

@@ -20,10 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gcdp.data.images import to_tensor
 from gcdp.errors import CheckpointError, ConfigError, DataError
 from gcdp.evaluation.referees.attributes import ImageTrunk
 from gcdp.evaluation.referees.files import load_weights, read_referee, save_referee
-from gcdp.evaluation.referees.segmenter import image_batches, image_tensor
+from gcdp.evaluation.referees.segmenter import image_batches
 from gcdp.evaluation.statistics import Estimate, bootstrap_ratio
 from gcdp.text.encoder import TextEncoder
 from gcdp.validation import build, require_range, to_dict
@@ -135,7 +136,7 @@ class TwoTowerReferee(AlignmentReferee):
     @torch.inference_mode()
     def embed_images(self, images: np.ndarray) -> np.ndarray:
         """Images uint8 (N, H, W, 3) -> unit vectors float32 (N, E)."""
-        parts = [self.network.embed_images(image_tensor(batch, self.device)) for batch in image_batches(images)]
+        parts = [self.network.embed_images(to_tensor(batch, self.device)) for batch in image_batches(images)]
         return torch.cat(parts).cpu().numpy()
 
     @torch.inference_mode()

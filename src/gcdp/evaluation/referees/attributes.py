@@ -19,9 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gcdp.data.attributes import AttributeTable
+from gcdp.data.images import to_tensor
 from gcdp.errors import ConfigError
 from gcdp.evaluation.referees.files import load_weights, read_referee, save_referee
-from gcdp.evaluation.referees.segmenter import conv_level, image_batches, image_tensor
+from gcdp.evaluation.referees.segmenter import conv_level, image_batches
 from gcdp.validation import build, require_range, to_dict
 
 THRESHOLD = 0.5  # probability from which an attribute is there
@@ -88,7 +89,7 @@ class AttributeReferee:
     @torch.inference_mode()
     def read(self, images: np.ndarray) -> np.ndarray:
         """Images uint8 (N, H, W, 3) -> probability of every attribute, float32 (N, A); NaN where it is not nameable."""
-        logits = [self.network(image_tensor(batch, self.device)).float().cpu() for batch in image_batches(images)]
+        logits = [self.network(to_tensor(batch, self.device)).float().cpu() for batch in image_batches(images)]
         seen = torch.cat(logits).sigmoid().numpy()
         probabilities = np.full_like(seen, np.nan)  # of the others it learned nothing
         nameable = list(self.table.nameable)

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gcdp.data.classes import ClassTable
+from gcdp.data.images import to_tensor
 from gcdp.errors import ConfigError, DataError
 from gcdp.evaluation.referees.files import load_weights, read_referee, save_referee
 from gcdp.validation import build, require_range, to_dict
@@ -89,12 +90,6 @@ def conv_level(width_in: int, width: int, blocks: int) -> nn.Sequential:
     return nn.Sequential(ConvBlock(width_in, width), *(ConvBlock(width, width) for _ in range(blocks - 1)))
 
 
-def image_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
-    """Images uint8 (N, H, W, 3) -> float32 (N, 3, H, W) in [-1, 1]."""
-    x = torch.from_numpy(np.array(images)).to(device)  # a copy: memory maps are read-only
-    return x.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
-
-
 def image_batches(images: np.ndarray, size: int = BATCH) -> Iterator[np.ndarray]:
     """Checked batches of images. Raises DataError unless they are uint8 (N, H, W, 3), N >= 1."""
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or not len(images):
@@ -121,7 +116,7 @@ class Segmenter:
         """Images uint8 (N, H, W, 3) -> the label of every pixel and one feature vector an image."""
         layouts, features = [], []
         for batch in image_batches(images):
-            logits, feature = self.network(image_tensor(batch, self.device))
+            logits, feature = self.network(to_tensor(batch, self.device))
             layouts.append(logits.argmax(1).byte().cpu().numpy())
             features.append(feature.float().cpu().numpy())
         return Reading(np.concatenate(layouts), np.concatenate(features))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from gcdp.toy.drawing import HEIGHT, WIDTH, Camera, Dice, Sprite
-from gcdp.toy.palette import FOLIAGE, GLASS, MASONRY, METAL, Light, mix, scale, tint
+from gcdp.toy.drawing import HEIGHT, Dice, Sprite
+from gcdp.toy.palette import FOLIAGE, MASONRY, mix, scale, tint
+from gcdp.toy.streets.camera import WIDTH, Camera
+from gcdp.toy.streets.light import Light
+from gcdp.toy.streets.palette import GLASS, METAL
 
 
 class Face:

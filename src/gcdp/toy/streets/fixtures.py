@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from gcdp.toy.drawing import CIRCLE, Camera, Color, Dice, Sprite
-from gcdp.toy.palette import CLOTHES, FOLIAGE, MASONRY, METAL, SIGN, Light, scale, tint
+from gcdp.toy.drawing import CIRCLE, Color, Dice, Sprite
+from gcdp.toy.palette import CLOTHES, FOLIAGE, MASONRY, scale, tint
+from gcdp.toy.streets.camera import Camera
 from gcdp.toy.streets.facades import leaves
+from gcdp.toy.streets.light import Light
+from gcdp.toy.streets.palette import METAL, SIGN
 
 
 def _post(sprite: Sprite, cam: Camera, light: Light, x: int, z: int, top: int, girth: int, color: Color) -> None:

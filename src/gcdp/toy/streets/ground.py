@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gcdp.toy.drawing import HEIGHT, WIDTH, Camera, Color, Dice, Sprite
-from gcdp.toy.palette import FOLIAGE, PAVEMENT, VEHICLE, Light, mix, scale, tint
+from gcdp.toy.drawing import HEIGHT, Color, Dice, Sprite
+from gcdp.toy.palette import FOLIAGE, mix, scale, tint
+from gcdp.toy.streets.camera import WIDTH, Camera
+from gcdp.toy.streets.light import Light
+from gcdp.toy.streets.palette import PAVEMENT, VEHICLE
 
 NEAR, FAR = 240, 30000
 

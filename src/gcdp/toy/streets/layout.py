@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from gcdp.toy.drawing import Camera, Dice, Sprite
-from gcdp.toy.palette import Light
+from gcdp.toy.drawing import Dice, Sprite
 from gcdp.toy.streets import facades, fixtures, ground, people
+from gcdp.toy.streets.camera import Camera
+from gcdp.toy.streets.light import Light
 from gcdp.toy.streets.scene import EXTRA_PRESENCE, Scene
 from gcdp.toy.streets.vehicles import SIZES, vehicle
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from gcdp.toy.drawing import Camera, Dice, Sprite
-from gcdp.toy.palette import CLOTHES, SKIN, VEHICLE, Light, scale, tint
+from gcdp.toy.drawing import Dice, Sprite
+from gcdp.toy.palette import CLOTHES, scale, tint
+from gcdp.toy.streets.camera import Camera
+from gcdp.toy.streets.light import Light
+from gcdp.toy.streets.palette import SKIN, VEHICLE
 
 
 class Board:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from gcdp.toy.drawing import Camera, Dice, Sprite
-from gcdp.toy.palette import draw_light
+from gcdp.toy.drawing import Dice, Sprite
+from gcdp.toy.streets.camera import Camera
 from gcdp.toy.streets.ground import Street
+from gcdp.toy.streets.light import draw_light
 
 # Chance per mille that a scene calls for a class: the long tail in one place. Occlusion hides up to
 # about a third of the small ones again.

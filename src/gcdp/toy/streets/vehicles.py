@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from gcdp.toy.drawing import CIRCLE, Camera, Color, Dice, Sprite
-from gcdp.toy.palette import GLASS, VEHICLE, Light, scale, tint
+from gcdp.toy.drawing import CIRCLE, Color, Dice, Sprite
+from gcdp.toy.palette import scale, tint
+from gcdp.toy.streets.camera import Camera
+from gcdp.toy.streets.light import Light
+from gcdp.toy.streets.palette import GLASS, VEHICLE
 
 LABELS = {"car": 26, "truck": 27, "bus": 28, "train": 31}
 SIZES = {"car": (178, 150, 410), "truck": (245, 340, 750), "bus": (250, 310, 1100), "train": (265, 345, 2400)}

@@ -11,12 +11,15 @@ from gcdp.data.attributes import AttributeTable, attribute_values
 from gcdp.data.classes import CELEBA, CITYSCAPES, CITYSCAPES_TRAIN_ID
 from gcdp.data.sources.celeba import merge_parts
 from gcdp.errors import ConfigError, DataError
-from gcdp.toy.faces.world import COLUMNS, MASK_SIZE, draw_face
-from gcdp.toy.streets.world import draw_scene
+from gcdp.toy.faces.face import MASK_SIZE, draw_face
+from gcdp.toy.faces.person import COLUMNS
+from gcdp.toy.faces.world import TREE as FACES
+from gcdp.toy.streets.picture import draw_scene
+from gcdp.toy.streets.world import TREE as STREETS
+from gcdp.toy.tree import Tree, drawing_version
 
 SPLIT = "referee"
 FIRST_SEED = 10_000_000
-SIZE = (128, 256)  # (H, W), the size at which `gcdp.toy.streets.world.generate` draws
 _WORDS = 2**32
 
 # Image, captions and attributes of a face are asked for one after the other.
@@ -35,6 +38,7 @@ class _Drawn:
     """
 
     _thing: str
+    _world: Tree
 
     def __init__(self, count: int, first_seed: int = FIRST_SEED):
         if count < 1:
@@ -46,6 +50,11 @@ class _Drawn:
             )
         self.count, self.first_seed = count, first_seed
         self._digits = max(6, len(str(count - 1)))
+
+    @property
+    def version(self) -> str:
+        """Fingerprint of the code that draws."""
+        return drawing_version(self._world.code)
 
     def splits(self) -> list[str]:
         """The only split, ``referee``."""
@@ -72,12 +81,12 @@ class DrawnStreets(_Drawn):
     """A source of `count` drawn streets for a referee; see `_Drawn`."""
 
     classes = CITYSCAPES
-    _thing = "street"
+    _thing, _world = "street", STREETS
 
     def load(self, split: str, key: str) -> tuple[Image.Image, np.ndarray]:
         """Image (RGB, 256 wide and 128 high) and layout uint8 (128, 256) of train ids; raises DataError for a key
         that is not one of keys(split)."""
-        image, labels = draw_scene(self._seed(split, key), SIZE)
+        image, labels = draw_scene(self._seed(split, key))
         return Image.fromarray(image), np.asarray(CITYSCAPES_TRAIN_ID, dtype=np.uint8)[labels]
 
     def captions(self, split: str, key: str) -> None:
@@ -91,7 +100,7 @@ class DrawnFaces(_Drawn):
 
     classes = CELEBA
     attribute_table = AttributeTable.of(COLUMNS)
-    _thing = "face"
+    _thing, _world = "face", FACES
 
     def load(self, split: str, key: str) -> tuple[Image.Image, np.ndarray]:
         """Image (RGB, 64 x 64) and layout uint8 (64, 64) of class ids, reduced as the reader of the tree does it
@@ -107,6 +116,3 @@ class DrawnFaces(_Drawn):
         """0/1 of each attribute of the table."""
         shown = _recent_face(self._seed(split, key)).attributes
         return attribute_values(COLUMNS, [shown[column] for column in COLUMNS])
-
-
-DRAWN = {"toy_streets": DrawnStreets, "toy_faces": DrawnFaces}  # by the source of a domain

@@ -29,7 +29,7 @@ def real_data() -> Path:
 
 def stub_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace the language model by fixed random vectors, wherever text is encoded."""
-    for module in ("experiments.datasets", "generators.pipeline", "generators.latent"):
+    for module in ("experiments.datasets", "generators.loading", "generators.latent"):
         monkeypatch.setattr(f"gcdp.{module}.load_encoder", lambda *args, **settings: tiny.StubEncoder())
     monkeypatch.setattr(
         "gcdp.experiments.referees.load_encoder", lambda *args, **settings: tiny_attributes.PoolingStub()

@@ -16,7 +16,7 @@ __all__ = ["CheckpointError", "ConfigError", "DataError", "GCDPError", "Training
 def __getattr__(name: str):
     # torch and transformers are imported only once a pipeline is asked for
     if name == "load_pipeline":
-        from gcdp.generators.pipeline import load_pipeline
+        from gcdp.generators.loading import load_pipeline
 
         return load_pipeline
     raise AttributeError(f"module 'gcdp' has no attribute '{name}'")

@@ -169,6 +169,42 @@ def test_p2_weight_is_one_over_the_root_of_one_plus_snr():
     torch.testing.assert_close(weight, ((1 + ab / (1 - ab)) ** -0.5).float())
 
 
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_p2_loss_of_a_clean_estimate_does_not_depend_on_what_is_predicted(prediction):
+    t = times(1, 2, 300, 700, 1000)
+    x0, noise, estimate = (draw((5, 3, 4, 4), seed) for seed in (0, 1, 2))
+    x_t = GaussianDiffusion(SCHEDULE).q_sample(x0, t, noise)
+    gaussian, eps = GaussianDiffusion(SCHEDULE, prediction, p2=True), GaussianDiffusion(SCHEDULE, "eps", p2=True)
+    noise_estimate = gaussian.predict_eps(estimate, x_t, t)
+    output = gaussian.target(estimate, noise_estimate, t)  # what a network with this clean estimate returns
+    torch.testing.assert_close(gaussian.predict_x0(output, x_t, t), estimate)
+    loss, expected = gaussian.loss(output, x0, noise, t), eps.loss(noise_estimate, x0, noise, t)
+    torch.testing.assert_close(loss, expected, rtol=1e-9, atol=0)
+    assert (loss > 0).all() and loss.dtype == torch.float64
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_p2_loss_is_zero_and_not_undefined_where_the_image_is_clean(prediction):
+    output = torch.ones(2, 3, 2, 2, requires_grad=True)
+    x0 = torch.zeros(2, 3, 2, 2)
+    loss = GaussianDiffusion(SCHEDULE, prediction, p2=True).loss(output, x0, x0, times(0, 5))
+    loss.sum().backward()
+    assert loss[0] == 0 and loss[1] > 0 and (output.grad[0] == 0).all()
+
+
+@pytest.mark.parametrize("t, s", [(900, 500), (10, 9), (7, 0), (1000, 0)])
+def test_a_reverse_jump_keeps_the_noise_level_of_its_end_at_any_eta(t, s):
+    gaussian, ab_s = GaussianDiffusion(SCHEDULE), SCHEDULE.alpha_bar[s]
+    x0, noise = draw((1, 3, 2, 2), 0), draw((1, 3, 2, 2), 1)
+    x_t, jump = gaussian.q_sample(x0, times(t), noise), (times(t), times(s))
+    for eta in (0.0, 0.4, 1.0):
+        mean, std = gaussian.reverse(x0, x_t, *jump, eta)
+        expected = ab_s.sqrt() * x0 + (1 - ab_s - std**2).clamp(min=0).sqrt() * noise
+        torch.testing.assert_close(mean, expected, rtol=0, atol=1e-9)
+        variance = gaussian.q_posterior(x0, x_t, *jump)[1]
+        torch.testing.assert_close(std, eta * variance.sqrt(), rtol=1e-9, atol=1e-12)
+
+
 def test_an_unknown_prediction_is_refused_with_the_names_that_exist():
     with pytest.raises(ConfigError, match="eps, x0, v"):
         GaussianDiffusion(SCHEDULE, "epsilon")

@@ -13,6 +13,7 @@ from gcdp.data.classes import ClassTable
 from gcdp.diffusion.joint import DiffusionConfig
 from gcdp.diffusion.sampling import Guidance, Noise, ReverseProcess, ReverseSettings
 from gcdp.errors import CheckpointError, ConfigError, DataError
+from gcdp.generators import guided
 from gcdp.generators.pipeline import Pipeline
 from gcdp.network.unet import UNetConfig
 from gcdp.storage import sha256
@@ -55,7 +56,16 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pipeline(folder):
-    return gcdp.load_pipeline(folder, device="cpu")
+    return gcdp.load_pipeline(folder, device="cpu", dtype="float32")
+
+
+def opened(pipeline, dtype="float32", **training):
+    """A pipeline of the same encoder, with other facts about its training."""
+    card, weights = model_of()
+    card = replace(card, training=training)
+    unet, process = card.build()
+    unet.load_state_dict(weights)
+    return Pipeline(unet.eval(), process, card, pipeline.network.encode, dtype)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +76,7 @@ def halves(pipeline):
         card, weights = model_of(**absent)
         unet, process = card.build()
         unet.load_state_dict(weights)
-        return Pipeline(unet.eval(), process, card, pipeline._text)
+        return Pipeline(unet.eval(), process, card, pipeline.network.encode, "float32")
 
     return {"image": build(layout=False), "layout": build(image=False)}
 
@@ -87,26 +97,75 @@ def test_pairs_come_as_documented(pipeline):
 
 
 def test_a_pair_depends_on_its_caption_and_seed_only_whatever_the_batch_split(pipeline):
-    whole = pipeline.sample(CAPTIONS, num_steps=4, seed=0)  # 20 captions: one full network batch and a part
-    for size in (1, 3, 16):
-        starts = range(0, 20, size) if size > 1 else (0, 7, 15, 16, 19)  # single pairs: enough to see both batches
-        for start in starts:
-            rows = slice(start, start + size)
-            part = pipeline.sample(CAPTIONS[rows], num_steps=4, seed=whole.seeds[rows])
-            assert np.array_equal(part.images, whole.images[rows])
-            assert np.array_equal(part.layouts, whole.layouts[rows])
-    backwards = pipeline.sample(CAPTIONS[::-1], num_steps=4, seed=whole.seeds[::-1])
+    check_splits(pipeline, range(0, 20, 3), guidance=2)  # four captions in a network batch
+    check_splits(pipeline, range(0, 20, 16), guidance=1)  # eight
+
+
+def test_splits_leave_no_trace_in_bfloat16_either(pipeline):
+    check_splits(opened(pipeline, "bfloat16"), (0, 2, 3, 5), guidance=(1, 3))
+
+
+def check_splits(pipeline, starts, guidance):
+    """Pairs drawn in parts from `starts`, one by one and backwards are those of one call."""
+    starts = list(starts)
+    captions = CAPTIONS[: 20 if len(starts) > 4 else starts[-1] + 4]
+    whole = pipeline.sample(captions, num_steps=4, guidance=guidance)
+    parts = [slice(start, stop) for start, stop in zip(starts, [*starts[1:], len(captions)], strict=True)]
+    for rows in [*parts, slice(0, 1), slice(3, 4), slice(4, 5), slice(len(captions) - 1, None)]:
+        part = pipeline.sample(captions[rows], num_steps=4, guidance=guidance, seed=whole.seeds[rows])
+        assert np.array_equal(part.images, whole.images[rows]) and np.array_equal(part.layouts, whole.layouts[rows])
+    backwards = pipeline.sample(captions[::-1], num_steps=4, guidance=guidance, seed=whole.seeds[::-1])
     assert np.array_equal(backwards.layouts[::-1], whole.layouts)
 
 
-def test_network_and_encoder_see_the_same_shapes_whatever_the_call(pipeline, monkeypatch):
+@pytest.mark.parametrize("guidance, calls", [(2, 7), (1, 4), (0, 4), ((1, 0), 7)])
+def test_network_and_encoder_see_the_same_shapes_whatever_the_call(pipeline, monkeypatch, guidance, calls):
     # sums over another batch size or padding may round differently, and one label drawn otherwise changes a picture
-    sizes, encoded, network, text = set(), set(), pipeline.unet.forward, pipeline._text
-    monkeypatch.setattr(pipeline.unet, "forward", lambda x, *rest: sizes.add(len(x)) or network(x, *rest))
-    monkeypatch.setattr(pipeline, "_text", lambda captions: encoded.add(len(captions)) or text(captions))
-    for count in (1, 5, 20):
-        pipeline.sample(CAPTIONS[:count], num_steps=1)
-    assert sizes == {16} and encoded == {1}
+    fresh, sizes, encoded = opened(pipeline), [], []
+    network, text = fresh.unet.forward, fresh.network.encode
+    monkeypatch.setattr(fresh.unet, "forward", lambda x, *rest: sizes.append(len(x)) or network(x, *rest))
+    monkeypatch.setattr(fresh.network, "encode", lambda captions: encoded.append(captions) or text(captions))
+    for count in (1, 5, 15):
+        fresh.sample(CAPTIONS[:count], num_steps=1, guidance=guidance)
+    # guided, a caption takes two rows: 1 + 2 + 4 batches; else one row: 1 + 1 + 2
+    assert sizes == [8] * calls and encoded == [[caption] for caption in CAPTIONS[:15]]
+
+
+def test_a_caption_is_encoded_once_for_all_scales_and_forgotten_when_too_many_follow(pipeline, monkeypatch):
+    monkeypatch.setattr(guided, "CONTEXTS", 4)
+    fresh, encoded = opened(pipeline), []
+    text = fresh.network.encode
+    monkeypatch.setattr(fresh.network, "encode", lambda captions: encoded.extend(captions) or text(captions))
+    for guidance in (1, 2, 3):
+        fresh.sample(CAPTIONS[:4], num_steps=1, guidance=guidance)
+    assert encoded == CAPTIONS[:4]
+    fresh.sample(CAPTIONS[4], num_steps=1)
+    fresh.sample(CAPTIONS[1:4], num_steps=1)
+    assert encoded == CAPTIONS[:5]
+    fresh.sample(CAPTIONS[0], num_steps=1)
+    assert encoded == [*CAPTIONS[:5], CAPTIONS[0]]
+
+
+def test_the_network_computes_in_the_type_asked_for_and_its_heads_in_float32(pipeline):
+    plain, half = opened(pipeline), opened(pipeline, "bfloat16")
+    exact, rounded = (each.sample(CAPTIONS[:2], num_steps=3) for each in (plain, half))
+    assert (exact.settings["dtype"], rounded.settings["dtype"]) == ("float32", "bfloat16")
+    assert not np.array_equal(exact.images, rounded.images)
+    assert equal(rounded, half.sample(CAPTIONS[:2], num_steps=3))
+    with torch.inference_mode():
+        guidance = Guidance.of(2)
+        denoise = half.network.denoiser(half.network.context(CAPTIONS[:4]), guidance)
+        image, layout = denoise(torch.zeros(4, 3, *SIZE), torch.zeros(4, *SIZE).long(), *torch.zeros(2, 4))
+    assert image.dtype == layout.dtype == torch.float32
+    with pytest.raises(ConfigError, match="dtype 'half' is unknown: choose one of auto, float32, bfloat16"):
+        opened(pipeline, "half")
+
+
+def test_auto_is_bfloat16_only_where_the_cpu_has_instructions_for_it(pipeline, monkeypatch):
+    for capabilities, dtype in (({"avx2": True, "avx512_f": True}, "float32"), ({"avx512_bf16": True}, "bfloat16")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda capabilities=capabilities: capabilities)
+        assert opened(pipeline, "auto").network.dtype == dtype
+    assert not guided.has_bfloat16(torch.device("meta"))
 
 
 def test_a_longer_call_begins_with_the_pairs_of_a_shorter_one(pipeline):
@@ -145,46 +204,40 @@ def test_any_number_of_steps_works_and_the_watcher_sees_each_without_changing_an
 def test_a_watcher_is_told_which_captions_a_batch_holds(pipeline):
     rows = []
     pipeline.sample(CAPTIONS, 1, on_step=lambda held, s, images, layouts: rows.append((held, len(images))))
-    assert rows == [(slice(0, 16), 16), (slice(16, 20), 4)]
+    assert rows == [(slice(i, i + 4), 4) for i in range(0, 20, 4)]
+    rows.clear()
+    pipeline.sample(CAPTIONS, 1, 1.0, on_step=lambda held, s, images, layouts: rows.append((held, len(images))))
+    assert rows == [(slice(0, 8), 8), (slice(8, 16), 8), (slice(16, 20), 4)]
 
 
 @pytest.mark.parametrize("guidance, half", [(1, "conditional"), (0, "unconditional")])
 def test_guidance_one_is_the_conditional_network_and_zero_the_null_network(pipeline, guidance, half):
     g = torch.Generator().manual_seed(0)
-    x, y = torch.randn(16, 3, *SIZE, generator=g), torch.randint(5, (16, *SIZE), generator=g)
-    levels = torch.full((16,), -1.0), torch.full((16,), 2.0)
-    context = pipeline._context(CAPTIONS[:16])
-    null_states = torch.zeros(16, 1, 384), torch.zeros(16, 1, dtype=torch.bool)
+    x, y = torch.randn(8, 3, *SIZE, generator=g), torch.randint(5, (8, *SIZE), generator=g)
+    levels = torch.full((8,), -1.0), torch.full((8,), 2.0)
     with torch.no_grad():
-        null = pipeline.unet.encode_text(*null_states)
+        context, null = pipeline.network.context(CAPTIONS[:8]), pipeline.unet.null_context(8)
         outputs = {
             "conditional": pipeline.unet(x, y, *levels, context),
             "unconditional": pipeline.unet(x, y, *levels, null),
         }
-        image, layout = pipeline._denoiser(context, Guidance.of(guidance))(x, y, *levels)
-        mixed = pipeline._denoiser(context, Guidance(1.0, 3.0))(x, y, *levels)
-    assert torch.equal(image, outputs[half].image) and torch.equal(layout, outputs[half].layout)
-    assert not torch.equal(outputs["conditional"].image, outputs["unconditional"].image)
-    assert torch.equal(mixed[0], outputs["conditional"].image)
+        image, layout = pipeline.network.denoiser(context, Guidance.of(guidance))(x, y, *levels)
+        mixed = pipeline.network.denoiser(context, Guidance(1.0, 3.0))(x, y, *levels)
+    torch.testing.assert_close(image, outputs[half].image)
+    torch.testing.assert_close(layout, outputs[half].layout)
+    assert not torch.allclose(outputs["conditional"].image, outputs["unconditional"].image, atol=1e-2)
+    torch.testing.assert_close(mixed[0], outputs["conditional"].image)
     expected = outputs["unconditional"].layout + 3 * (outputs["conditional"].layout - outputs["unconditional"].layout)
-    torch.testing.assert_close(mixed[1], expected)
-
-
-def test_a_dropped_caption_in_training_is_what_guidance_calls_the_null_network(pipeline):
-    states, mask = pipeline._text(CAPTIONS[:1])
-    with torch.no_grad():
-        dropped = pipeline.unet.encode_text(states, mask, torch.tensor([False]))
-        null = pipeline.unet.encode_text(torch.zeros(1, 1, 384), torch.zeros(1, 1, dtype=torch.bool))
-    torch.testing.assert_close(dropped.tokens, null.tokens)
-    torch.testing.assert_close(dropped.pooled, null.pooled)
+    torch.testing.assert_close(mixed[1], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_pipeline_is_the_reverse_process_of_its_network(pipeline):
-    pairs = pipeline.sample(CAPTIONS[:16], num_steps=3, guidance=1, seed=2)
-    context = pipeline._context(CAPTIONS[:16])
+    pairs = pipeline.sample(CAPTIONS[:8], num_steps=3, guidance=1, seed=2)
+    with torch.no_grad():
+        context = pipeline.network.context(CAPTIONS[:8])
 
-    def denoise(*inputs):
-        return pipeline.unet(*inputs, context)[:2]
+    def denoise(x, *inputs):
+        return pipeline.unet(x.contiguous(memory_format=torch.channels_last), *inputs, context)[:2]
 
     reverse = ReverseProcess(pipeline.process, ReverseSettings(3))
     x, y = reverse.run(denoise, SIZE, Noise(pairs.seeds, torch.device("cpu")))
@@ -222,6 +275,39 @@ def test_models_of_one_half_draw_that_half_alone(halves):
         known = dict(zip(("images", "layouts"), known_pair(), strict=True))[f"{other}s"]
         with pytest.raises(DataError, match=f"no {other} half"):
             halves[name].sample(CAPTIONS[:2], 2, **{f"{other}s": known})
+
+
+SETTINGS = {"diagonal": 0.8, "times": "joint"}
+LAYOUT_GIVEN = {"diagonal": 1.0, "times": "image_given_layout"}
+
+
+@pytest.mark.parametrize(
+    "training, halves",
+    [
+        ({}, ("images", "layouts")),  # not known, trusted
+        ({"settings": SETTINGS}, ("images", "layouts")),
+        ({"settings": {"diagonal": 0.8}}, ("images", "layouts")),  # saved before there was a choice of times
+        ({"settings": SETTINGS | {"diagonal": 1.0}}, ()),
+        ({"settings": {"diagonal": 1.0}}, ()),
+        ({"settings": LAYOUT_GIVEN}, ("layouts",)),
+    ],
+    ids=str,
+)
+def test_a_known_half_is_taken_only_by_a_network_that_met_it_clean_in_training(pipeline, training, halves):
+    trained, known = opened(pipeline, **training), dict(zip(("images", "layouts"), known_pair(), strict=True))
+    assert trained.known_halves == halves
+    for half, values in known.items():
+        if half in halves:
+            pairs = trained.sample(CAPTIONS[:2], 1, **{half: values})
+            assert np.array_equal(getattr(pairs, half), values)
+        else:
+            with pytest.raises(ConfigError, match=rf"{half} are given.*leave them out, or train.*diagonal below 1"):
+                trained.sample(CAPTIONS[:2], 1, **{half: values})
+
+
+def test_a_network_that_was_always_given_the_layout_draws_none(pipeline):
+    with pytest.raises(ConfigError, match="trained with the layout given.*give `layouts`, or .* two_stage"):
+        opened(pipeline, settings=LAYOUT_GIVEN).sample(CAPTIONS[:2], 1)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,19 @@ def test_captions_are_dropped_one_by_one():
     assert_close(mixed[1:2], CONDITIONER(states[:1], mask[:1], torch.tensor([False])))
 
 
+def test_the_null_context_is_that_of_dropped_captions_as_often_as_asked_for():
+    states, mask = padded([caption(4, i) for i in range(3)], 4)
+    dropped, null = CONDITIONER(states, mask, torch.zeros(3, dtype=torch.bool)), CONDITIONER.null(3)
+    assert null.tokens.shape == dropped.tokens.shape and null.pooled.shape == dropped.pooled.shape
+    assert_close(null, dropped)
+
+
+def test_contexts_are_put_together_as_one_batch():
+    whole = CONDITIONER(*padded([caption(4, i) for i in range(3)], 4))
+    again = TextContext.concatenate([whole[:1], whole[1:]])
+    assert torch.equal(again.tokens, whole.tokens) and torch.equal(again.pooled, whole.pooled)
+
+
 def test_no_gradient_flows_into_dropped_text():
     states, mask = padded([caption(4, 0), caption(3, 1)], 4)
     states.requires_grad_()

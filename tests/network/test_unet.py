@@ -60,6 +60,16 @@ def test_sizes_of_profiles(profile, low, high):
         assert low < UNet(config).num_parameters() / 1e6 < high
 
 
+def test_heads_compute_in_float32_under_autocast():
+    unet, taps = network(), ("last",)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        prediction = unet(*inputs(unet), taps=taps)
+    assert prediction.image.dtype == prediction.layout.dtype == torch.float32
+    with torch.no_grad():
+        expected = unet.layout_head(prediction.features["last"].float())
+    assert torch.equal(prediction.layout, expected)
+
+
 @pytest.mark.parametrize("half", HALVES)
 def test_output_shapes(half):
     unet = network(half)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gcdp.diffusion.schedules import NoiseSchedule
+from gcdp.diffusion.schedules import NoiseSchedule, exact_dtype, moved, placed
 from gcdp.errors import ConfigError
 
 BOUNDS = ("step", "jump")
@@ -35,9 +35,9 @@ class CategoricalDiffusion:
         self.num_classes, self.schedule, self.bound, self.p2 = num_classes, schedule, bound, p2
 
     def q_probs(self, y0: Tensor, t: Tensor) -> Tensor:
-        """q(y_t | y_0) for labels y0 (B, H, W): float64 (B, K, H, W)."""
+        """q(y_t | y_0) for labels y0 (B, H, W): float64 (B, K, H, W); float32 on a device without float64."""
         self._check(y0)
-        ab = self.schedule.at(t, y0[:, None])
+        ab = placed(self.schedule.at(t, y0[:, None]), y0, exact_dtype(y0.device))
         probs = ((1 - ab) / self.num_classes).expand(len(y0), self.num_classes, *y0.shape[1:]).clone()
         return probs.scatter_add_(1, y0[:, None], ab.expand(len(y0), 1, *y0.shape[1:]))
 
@@ -50,8 +50,8 @@ class CategoricalDiffusion:
         device = generator.device if generator is not None else y0.device
         coin = torch.rand(y0.shape, generator=generator, device=device)
         other = torch.randint(self.num_classes, y0.shape, generator=generator, device=device)
-        keep = coin < self.schedule.at(t, coin)
-        return torch.where(keep.to(y0.device), y0, other.to(y0.device))
+        keep = coin < placed(self.schedule.at(t, coin), coin, exact_dtype(coin.device))
+        return torch.where(moved(keep, y0.device), y0, moved(other, y0.device))
 
     def q_posterior(self, p0: Tensor, y_t: Tensor, t: Tensor, s: Tensor) -> Tensor:
         """The plug-in reverse step, probabilities over y_s (B, K, H, W), for any s < t.
@@ -67,7 +67,7 @@ class CategoricalDiffusion:
         self._check(y_t)
         _, ab_s, a = self.schedule.jump(t, s, p0)
         stay, keep = (1 - a) / self.num_classes, (1 - ab_s) / self.num_classes  # floors of the two brackets
-        a, ab_s, stay, keep = (v.to(p0.dtype) for v in (a, ab_s, stay, keep))
+        a, ab_s, stay, keep = (placed(v, p0) for v in (a, ab_s, stay, keep))
         prior = ab_s * p0 + keep
         spike = a * prior.gather(1, y_t[:, None])
         return (stay * prior).scatter_add(1, y_t[:, None], spike) / (stay + spike)
@@ -92,40 +92,51 @@ class CategoricalDiffusion:
             y0, y_t: labels (B, H, W).
         """
         self._check(y0)
-        K = self.num_classes
-        ab_t, ab_s, a = self.schedule.jump(t, s, y0)
-        stay, keep = (1 - a) / K, (1 - ab_s) / K  # floors of the two brackets
+        _, ab_s, a = self.schedule.jump(t, s, y0)
+        stay, keep = (1 - a) / self.num_classes, (1 - ab_s) / self.num_classes  # floors of the two brackets
         same = y_t == y0
-        norm = (1 - ab_t) / K + ab_t * same  # q(y_t | y_0)
-        q_rest = stay * keep / norm
-        q_t = (stay + a) * (keep + ab_s * same) / norm
-        q_0 = torch.where(same, 0.0, stay * (keep + ab_s) / norm)
-        negative_entropy = (K - 2 + same.int()) * q_rest.xlogy(q_rest) + q_t.xlogy(q_t) + q_0.xlogy(q_0)
-
-        dtype = log_p0.dtype
-        log_prior = torch.logaddexp(ab_s[:, None].log().to(dtype) + log_p0, keep[:, None].log().to(dtype))
+        cases = zip(*(self._posterior_values(t, s, y0, case) for case in (True, False)), strict=True)
+        q_rest, q_t, q_0, negative_entropy = (
+            torch.where(same, placed(if_same, log_p0), placed(if_not, log_p0)) for if_same, if_not in cases
+        )
+        log_prior = torch.logaddexp(placed(ab_s[:, None].log(), log_p0) + log_p0, placed(keep[:, None].log(), log_p0))
         prior_t = log_prior.gather(1, y_t[:, None])[:, 0]
         prior_0 = log_prior.gather(1, y0[:, None])[:, 0]
         rest = log_prior.sum(1) - prior_t - prior_0 * ~same
         # log p_j = log_prior_j + log(stay + a 1(j = y_t)) - log(stay + a prior_t), all relative to log(stay)
-        gain = torch.log1p(a / stay)
-        log_norm = torch.log1p((a / stay).to(dtype) * prior_t.exp())
-        expected = q_rest.to(dtype) * rest + q_t.to(dtype) * prior_t + q_0.to(dtype) * prior_0
-        return (negative_entropy - q_t * gain).to(dtype) - expected + log_norm
+        log_norm = torch.log1p(placed(a / stay, log_p0) * prior_t.exp())
+        return negative_entropy - (q_rest * rest + q_t * prior_t + q_0 * prior_0) + log_norm
+
+    def _posterior_values(self, t: Tensor, s: Tensor, like: Tensor, same: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What q(y_s | y_t, y_0) takes on where y_t is or is not the `same` as y_0, float64 (B, 1, 1) on the CPU.
+
+        Its value at every other class, at y_t, at y_0 (0 where that is y_t), and the sum of q log q, from which
+        log((stay + a) / stay), the gain of y_t in the step, is taken already.
+        """
+        K = self.num_classes
+        ab_t, ab_s, a = self.schedule.jump(t, s, like)
+        stay, keep = (1 - a) / K, (1 - ab_s) / K
+        norm = (1 - ab_t) / K + ab_t * same  # q(y_t | y_0)
+        q_rest = stay * keep / norm
+        q_t = (stay + a) * (keep + ab_s * same) / norm
+        q_0 = stay * (keep + ab_s) / norm * (not same)
+        negative_entropy = (K - 2 + same) * q_rest.xlogy(q_rest) + q_t.xlogy(q_t) + q_0.xlogy(q_0)
+        return q_rest, q_t, q_0, negative_entropy - q_t * torch.log1p(a / stay)
 
     def loss(self, logits: Tensor, y0: Tensor, y_t: Tensor, t: Tensor) -> Tensor:
         """Bound per example in nats a pixel, (B,), for head outputs `logits` (B, K, H, W); zero where t = 0."""
         t = torch.as_tensor(t).cpu()
         alive = t.clamp(min=1)
         s = alive - 1 if self.bound == "step" else torch.zeros_like(alive)
-        # one step changes little and T is large: in float32 the rounding of the KL would show in T * KL
-        logits = logits.double() if self.bound == "step" else logits.float()
+        # one step changes little and T is large: in float32 the rounding of the KL shows in T * KL, so "step" wants
+        # float64; a device without it falls back to float32, and "jump" is the better bound there
+        logits = logits.to(exact_dtype(logits.device)) if self.bound == "step" else logits.float()
         loss = self.kl(torch.log_softmax(logits, 1), y0, y_t, alive, s).mean((1, 2)).float()
         if self.bound == "step":
             loss = loss * self.schedule.T
         if self.p2:
-            loss = loss * (1 - self.schedule.at(t, loss)).sqrt().to(loss.dtype)
-        return loss * (t > 0).to(loss.device)
+            loss = loss * placed((1 - self.schedule.at(t, loss)).sqrt(), loss)
+        return loss * placed(t > 0, loss)
 
     def _check(self, labels: Tensor) -> None:
         if labels.dtype != torch.int64 or labels.ndim != 3:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gcdp.diffusion.schedules import NoiseSchedule
+from gcdp.diffusion.schedules import NoiseSchedule, placed
 from gcdp.errors import ConfigError
 
 PREDICTIONS = ("eps", "x0", "v")
@@ -18,7 +18,8 @@ class GaussianDiffusion:
         schedule: table of ab = alpha_bar.
         prediction: what the network's output means: "eps" (the paper), "x0", or "v" = sqrt(ab) eps -
             sqrt(1 - ab) x_0, which stays well conditioned where ab is close to 0.
-        p2: weight the loss by (1 + SNR)^(-1/2), the authors' setting for eps.
+        p2: weight the loss by (1 + SNR)^(-1/2), the authors' setting, which is meant for the error of eps. Errors of
+            the other predictions are converted, so that one clean estimate has one loss whatever the prediction.
     """
 
     def __init__(self, schedule: NoiseSchedule, prediction: str = "eps", p2: bool = False):
@@ -29,7 +30,7 @@ class GaussianDiffusion:
     def _levels(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """Signal sqrt(ab_t) and noise sqrt(1 - ab_t), each (B, 1, 1, 1) in the dtype of `like`."""
         ab = self.schedule.at(t, like)
-        return ab.sqrt().to(like.dtype), (1 - ab).sqrt().to(like.dtype)
+        return placed(ab.sqrt(), like), placed((1 - ab).sqrt(), like)
 
     def q_sample(self, x0: Tensor, t: Tensor, noise: Tensor | None = None) -> Tensor:
         """Draw x_t ~ q(x_t | x_0). x0, noise: (B, C, H, W); t: (B,) in 0..T."""
@@ -43,7 +44,21 @@ class GaussianDiffusion:
         from_x0 = ab_s.sqrt() * (1 - a) / (1 - ab_t)
         from_xt = a.sqrt() * (1 - ab_s) / (1 - ab_t)
         variance = (1 - ab_s) * (1 - a) / (1 - ab_t)
-        return from_x0.to(x0.dtype) * x0 + from_xt.to(x_t.dtype) * x_t, variance.to(x_t.dtype)
+        return placed(from_x0, x0) * x0 + placed(from_xt, x_t) * x_t, placed(variance, x_t)
+
+    def reverse(self, x0: Tensor, x_t: Tensor, t: Tensor, s: Tensor, eta: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Mean (B, C, H, W) and standard deviation (B, 1, 1, 1) of a jump with a share `eta` of the fresh noise.
+
+        1 is `q_posterior`, 0 is DDIM. Both keep the total noise level of s.
+        """
+        if eta == 1:
+            mean, variance = self.q_posterior(x0, x_t, t, s)
+            return mean, variance.sqrt()
+        ab_t, ab_s, a = self.schedule.jump(t, s, x_t)
+        std = eta * ((1 - ab_s) * (1 - a) / (1 - ab_t)).sqrt()
+        direction = (1 - ab_s - std**2).clamp(min=0).sqrt()
+        mean = placed(ab_s.sqrt(), x0) * x0 + placed(direction, x_t) * self.predict_eps(x0, x_t, t)
+        return mean, placed(std, x_t)
 
     def target(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """What the network should output for (x_0, noise) at t, all (B, C, H, W)."""
@@ -70,7 +85,15 @@ class GaussianDiffusion:
 
     def loss(self, output: Tensor, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """Mean squared error of the predicted quantity per example, (B,); zero weight where t = 0."""
-        error = (output.float() - self.target(x0, noise, t)).square().mean((1, 2, 3))
-        if self.p2:  # (1 + SNR)^(-1/2) = (1 - ab)^(1/2)
-            error = error * (1 - self.schedule.at(t, error)).sqrt().to(error.dtype)
-        return error * (torch.as_tensor(t).to(error.device) > 0)
+        output = output.to(torch.promote_types(output.dtype, torch.float32))
+        error = (output - self.target(x0, noise, t)).square().mean((1, 2, 3))
+        return error * placed(self._weight(t, error), error)
+
+    def _weight(self, t: Tensor, like: Tensor) -> Tensor:
+        """Weight of the squared error, float64 (B,), 0 where t = 0."""
+        ab = self.schedule.at(t, like)
+        weight = torch.ones_like(ab)
+        if self.p2:  # (1 + SNR)^(-1/2) = (1 - ab)^(1/2), and (error of eps)^2 = ab (of v)^2 = SNR (of x0)^2
+            to_eps = {"eps": torch.ones_like(ab), "v": ab, "x0": ab / (1 - ab)}[self.prediction]
+            weight = to_eps * (1 - ab).sqrt()
+        return torch.where(torch.as_tensor(t).cpu() > 0, weight, 0.0)  # SNR is infinite at t = 0

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gcdp.diffusion.categorical import CategoricalDiffusion
 from gcdp.diffusion.gaussian import GaussianDiffusion
-from gcdp.diffusion.schedules import NoiseSchedule
+from gcdp.diffusion.schedules import NoiseSchedule, moved
 from gcdp.errors import ConfigError
 
 
@@ -97,7 +97,7 @@ class GaussianCategoricalDiffusion:
         t_y = t_x if t_y is None else t_y
         x_t = y_t = noise = None
         if self.gaussian:
-            noise = torch.randn(x0.shape, generator=generator, dtype=x0.dtype).to(x0.device)
+            noise = moved(torch.randn(x0.shape, generator=generator, dtype=x0.dtype), x0.device)
             x_t = self.gaussian.q_sample(x0, t_x, noise)
         if self.categorical:
             y_t = self.categorical.q_sample(y0, t_y, generator)

@@ -198,17 +198,13 @@ class ReverseProcess:
         return torch.full((count,), t), torch.full((count,), s)
 
     def _step_image(self, output, x: Tensor, t: Tensor, s: Tensor, noise: Noise, estimate=None) -> Tensor:
-        gaussian, eta = self.process.gaussian, self.settings.eta
+        gaussian = self.process.gaussian
         x0 = gaussian.predict_x0(output.float(), x, t)
         threshold = self.settings.threshold
         x0 = dynamic_threshold(x0, threshold) if threshold else x0.clamp(-1, 1)
         x0 = x0 if estimate is None else estimate(x0, t, s)
-        mean, variance = gaussian.q_posterior(x0, x, t, s)
-        if eta < 1:  # keep the total noise level of s, but only a share eta of the fresh noise (DDIM)
-            ab_s = gaussian.schedule.at(s, x)
-            direction = (1 - ab_s - eta**2 * variance).clamp(min=0).sqrt().to(x.dtype)
-            mean = ab_s.sqrt().to(x.dtype) * x0 + direction * gaussian.predict_eps(x0, x, t)
-        return mean + eta * variance.sqrt() * noise.normal(*x.shape[1:])
+        mean, std = gaussian.reverse(x0, x, t, s, self.settings.eta)
+        return mean + std * noise.normal(*x.shape[1:])
 
     def _step_layout(self, logits: Tensor, y: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
         posterior = self.process.categorical.q_posterior(logits.float().softmax(1), y, t, s)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gcdp.errors import ConfigError
 
+WITHOUT_FLOAT64 = ("mps",)  # Apple's GPUs
 FLOOR = 1e-5  # smallest alpha_bar: keeps the clean estimate of an eps-prediction finite at t = T
 
 
@@ -75,17 +76,17 @@ class NoiseSchedule:
         return makers[name](T)
 
     def at(self, t: Tensor, like: Tensor) -> Tensor:
-        """alpha_bar at integer times t (B,), float64, on the device of `like`, shaped (B, 1, ..) to broadcast.
+        """alpha_bar at integer times t (B,), float64 on the CPU, shaped (B, 1, ..) to broadcast over `like`.
 
-        Coefficients are computed in float64 and cast last: 1 - alpha_bar loses its digits in float32.
-        Raises ValueError for t outside 0..T.
+        Coefficients are computed there, in float64, and `placed` last: 1 - alpha_bar loses its digits in float32,
+        and not every device has float64. Raises ValueError for t outside 0..T.
         """
         t = torch.as_tensor(t).cpu()  # times live on the CPU, so that this check costs no device sync
         if t.is_floating_point() or t.ndim != 1 or len(t) not in (1, len(like)):
             raise ValueError(f"t must hold one integer per example, got {t.dtype} of shape {tuple(t.shape)}")
         if len(t) and not (0 <= int(t.min()) and int(t.max()) <= self.T):
             raise ValueError(f"t must lie in 0..{self.T}, got {int(t.min())}..{int(t.max())}")
-        return self.alpha_bar[t].to(like.device).view(-1, *(1,) * (like.ndim - 1))
+        return self.alpha_bar[t].view(-1, *(1,) * (like.ndim - 1))
 
     def jump(self, t: Tensor, s: Tensor, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(alpha_bar_t, alpha_bar_s, alpha_bar_t / alpha_bar_s) for a jump t -> s, each as `at` returns it.
@@ -113,6 +114,21 @@ class NoiseSchedule:
         if not 1 <= num_steps <= self.T:
             raise ConfigError(f"num_steps must lie in 1..{self.T}, got {num_steps}")
         return [round(self.T * i / num_steps) for i in range(num_steps, -1, -1)]
+
+
+def placed(coefficient: Tensor, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """A coefficient computed on the CPU, cast (to the dtype of `like` by default) and moved to the device of `like`."""
+    return moved(coefficient.to(dtype or like.dtype), like.device)
+
+
+def moved(values: Tensor, device: torch.device) -> Tensor:
+    """A CPU tensor on `device`. CUDA copies in the order of its queue, so that a training loop need not wait for it."""
+    return values.to(device, non_blocking=device.type == "cuda")
+
+
+def exact_dtype(device: torch.device) -> torch.dtype:
+    """float64, or float32 on a device without it."""
+    return torch.float32 if device.type in WITHOUT_FLOAT64 else torch.float64
 
 
 def _checked(T: int) -> int:

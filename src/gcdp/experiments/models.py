@@ -11,7 +11,7 @@ from gcdp.experiments.datasets import held_out
 from gcdp.experiments.profile import Profile
 from gcdp.experiments.runs import Run, model_card, released_folder, sweep_folder
 from gcdp.generators.latent import LatentConfig, latent_card, load_latent, train_latent
-from gcdp.generators.pipeline import load_pipeline
+from gcdp.generators.loading import load_pipeline
 from gcdp.generators.pixel_classifier import (
     PixelClassifierConfig,
     PixelClassifierPipeline,
@@ -110,10 +110,7 @@ def open_model(profile: Profile, domain: str, model: str, folder: Path | None = 
         return TwoStagePipeline(*(open_model(profile, domain, config.parts[half]) for half in ("layout", "image")))
     if config.kind == "pixel_classifier":
         return _pixel_classifier(profile, domain, model)
-    folder = folder or model_folder(profile, domain, model)
-    if config.kind == "latent":
-        return load_latent(folder, text_folder=text)
-    return load_pipeline(folder, text_folder=text)
+    return load_pipeline(folder or model_folder(profile, domain, model), text_folder=text)
 
 
 def _pixel_classifier(profile: Profile, domain: str, model: str) -> PixelClassifierPipeline:

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from gcdp.errors import CheckpointError
+from gcdp.errors import CheckpointError, DataError
 from gcdp.evaluation.scores import RealReference
 from gcdp.experiments.datasets import HeldOut, held_out
 from gcdp.experiments.profile import Profile
 from gcdp.experiments.referees import open_referees
 from gcdp.generators.external import open_external
 from gcdp.generators.samples import Samples
-from gcdp.storage import atomic_write, fingerprint, sha256
+from gcdp.storage import fingerprint, sha256
 
 MEASURES = (
     "semantic_recall", "semantic_recall_area", "precision", "precision_1px", "f1", "frechet", "miou", "fsd",
@@ -46,39 +46,24 @@ class Sweep:
         return fingerprint({"weights": weights, "captions": captions, "steps": self.num_steps, "seed": self.seed})
 
     def draw(self, guidance: float) -> Samples:
-        """The pairs at one guidance scale for both halves; 0 ignores the text."""
+        """The pairs at one guidance scale for both halves; 0 ignores the text. `settings` hold the identity too."""
         folder = self.folder / f"guidance-{guidance:g}"
-        kept = self._read(folder)
+        kept = self._kept(folder)
         if kept is not None:
             return kept
-        pairs = self.model.sample(
+        drawn = self.model.sample(
             self.world.captions, num_steps=self.num_steps, guidance=guidance, seed=self.seed, progress=True
         )
-        self._write(folder, pairs)
+        pairs = replace(drawn, settings={**drawn.settings, "identity": self.identity})
+        pairs.save(folder)
         return pairs
 
-    def _read(self, folder: Path) -> Samples | None:
-        path = folder / "samples.json"
+    def _kept(self, folder: Path) -> Samples | None:
         try:
-            facts = json.loads(path.read_text(encoding="utf-8"))
-            if facts["identity"] != self.identity:
-                return None
-            arrays = [np.load(folder / f"{n}.npy") if facts[n] else None for n in ("images", "layouts")]
-        except (OSError, EOFError, ValueError, KeyError, TypeError):  # EOFError: an empty array file
+            kept = Samples.load(folder)
+        except DataError:
             return None
-        return Samples(*arrays, self.world.captions, facts["seeds"], facts["settings"])
-
-    def _write(self, folder: Path, pairs: Samples) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "samples.json").unlink(missing_ok=True)  # or the former drawing's facts would vouch for new arrays
-        arrays = {"images": pairs.images, "layouts": pairs.layouts}
-        for name, array in arrays.items():
-            if array is not None:
-                np.save(folder / f"{name}.npy", array)
-        facts = {"identity": self.identity, "seeds": pairs.seeds, "settings": pairs.settings}
-        facts |= {name: array is not None for name, array in arrays.items()}
-        with atomic_write(folder / "samples.json") as partial:  # last: a half-written drawing is not taken for one
-            partial.write_text(json.dumps(facts) + "\n", encoding="utf-8")
+        return kept if kept.settings.get("identity") == self.identity else None
 
 
 def correspondence(point: Mapping[str, Any]) -> float:

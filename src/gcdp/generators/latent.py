@@ -82,8 +82,8 @@ class LatentPairs(Dataset):
 class LatentPipeline(Pipeline):
     """Captions in, images out; `layouts` of its samples are None. Made by `load_latent`."""
 
-    def __init__(self, unet, process, card: ModelCard, text, autoencoder: Autoencoder):
-        super().__init__(unet, process, card, text)
+    def __init__(self, unet, process, card: ModelCard, encode, autoencoder: Autoencoder, dtype: str = "auto"):
+        super().__init__(unet, process, card, encode, dtype)
         self.autoencoder = autoencoder
 
     def sample(
@@ -92,11 +92,8 @@ class LatentPipeline(Pipeline):
         """Draw one image for each caption; see `Pipeline.sample` for the arguments and errors.
 
         `threshold` is 0 here: latents are clamped to the range they have in training, and dynamic thresholding,
-        which is about saturated pixels, is left out. Known halves are refused with ConfigError.
+        which is about saturated pixels, is left out. No known half can be given.
         """
-        for half in ("images", "layouts"):
-            if settings.get(half) is not None:
-                raise ConfigError(f"a latent model cannot be given {half}: leave them out")
         samples = super().sample(captions, num_steps, guidance, seed, threshold=threshold, **settings)
         samples.settings["autoencoder"] = self.card.training[NAME]
         return samples
@@ -114,6 +111,7 @@ def load_latent(
     device: str | None = None,
     text_folder: str | Path | None = None,
     expected: ModelCard | None = None,
+    dtype: str = "auto",
 ) -> LatentPipeline:
     """Load a model folder of `train_latent`; the arguments are those of `gcdp.load_pipeline`.
 
@@ -130,7 +128,7 @@ def load_latent(
     if card.training[NAME] != autoencoder.identity:
         raise CheckpointError(f"{path} holds a diffusion and an autoencoder of two trainings: train the model again")
     encoder = load_encoder(card.encoder, max_tokens=card.max_tokens, folder=text_folder)
-    return LatentPipeline(unet.to(device), process, card, encoder.encode, autoencoder)
+    return LatentPipeline(unet.to(device), process, card, encoder.encode, autoencoder, dtype)
 
 
 def latent_card(card: ModelCard, config: LatentConfig, channels: int | None = None) -> ModelCard:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from functools import partial
 from numbers import Integral
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,30 +15,45 @@ from torch import Tensor
 from gcdp.data.images import to_tensor, to_uint8
 from gcdp.diffusion.joint import GaussianCategoricalDiffusion
 from gcdp.diffusion.sampling import Guidance, Noise, ReverseProcess, ReverseSettings, sample_seeds
-from gcdp.errors import CheckpointError, ConfigError, DataError
+from gcdp.errors import ConfigError, DataError
+from gcdp.generators.guided import GuidedNetwork
 from gcdp.generators.samples import Samples
-from gcdp.network.unet import TextContext, UNet
-from gcdp.text.encoder import load_encoder
-from gcdp.training.checkpoint import ModelCard, load_model
-
-# The network always sees batches of this size: other sizes round differently in the last bit, and one label drawn
-# otherwise changes the rest of its picture.
-NETWORK_BATCH = {"cpu": 16, "cuda": 64}
+from gcdp.network.unet import UNet
+from gcdp.training.checkpoint import ModelCard
 
 
 class Pipeline:
-    """Network, process and text encoder of one checkpoint. Made by `load_pipeline`."""
+    """Network, process and text encoder of one checkpoint. Made by `load_pipeline`; arguments as in `GuidedNetwork`."""
 
-    def __init__(self, unet: UNet, process: GaussianCategoricalDiffusion, card: ModelCard, text):
+    def __init__(
+        self, unet: UNet, process: GaussianCategoricalDiffusion, card: ModelCard, encode, dtype: str = "auto"
+    ):
         self.unet, self.process, self.card = unet, process, card
-        self._text = text
-        self.device = next(unet.parameters()).device
-        self._batch = NETWORK_BATCH.get(self.device.type, 16)
+        self.network = GuidedNetwork(unet, encode, dtype)
+        self.device = self.network.device
 
     @property
     def classes(self):
         """The class table of the layouts."""
         return self.card.classes
+
+    @property
+    def known_halves(self) -> tuple[str, ...]:
+        """Which of "images" and "layouts" `sample` may be given: those that the network met clean in training.
+
+        That is both for a network trained at independent times (`train.diagonal` below 1), the layout for one trained
+        with `times: image_given_layout`, and none for one trained on the diagonal or that has one half only. A card
+        without settings of training, as of a network that was not trained here, is trusted: both.
+        """
+        if self.process.gaussian is None or self.process.categorical is None:
+            return ()
+        if self._trained("times", "joint") == "image_given_layout":
+            return ("layouts",)
+        return ("images", "layouts") if self._trained("diagonal", 1.0) < 1 else ()
+
+    def _trained(self, setting: str, default):
+        # times came later than the first released models, which are joint
+        return self.card.training.get("settings", {"diagonal": 0.0}).get(setting, default)
 
     @torch.inference_mode()
     def sample(
@@ -49,12 +65,9 @@ class Pipeline:
         *,
         images: np.ndarray | None = None,
         layouts: np.ndarray | None = None,
-        eta: float = 1.0,
-        threshold: float = 0.95,
-        final: str = "mode",
-        order: int = 1,
         progress: bool = False,
         on_step: Callable[[slice, int, np.ndarray | None, np.ndarray | None], None] | None = None,
+        **reverse: Any,
     ) -> Samples:
         """Draw one pair for each caption.
 
@@ -64,51 +77,47 @@ class Pipeline:
             guidance: one scale for both halves, or (image, layout); 1 is the plain model, 0 ignores the text.
             seed: one number for the whole call, or one a caption. Equal caption and seed give an equal pair on the
                 same machine, whatever else is drawn beside it.
-            images, layouts: a known half, uint8 (B, H, W, 3) or (B, H, W); the other half is then drawn given it.
-            eta, threshold, final, order: see `ReverseSettings`.
+            images, layouts: a known half, uint8 (B, H, W, 3) or (B, H, W); the other half is then drawn given it. The
+                network must have been trained for that, see `known_halves`.
             progress: show a progress bar over batches.
             on_step: called as on_step(rows, s, images, layouts) after every jump to time s, for one network batch
                 at a time: `rows` says which captions it holds, the arrays are their noisy pairs, in the form of
                 `Samples`. It only looks on; the pairs drawn are the same without it.
+            reverse: eta, threshold, final, order of `ReverseSettings`.
 
-        Raises ConfigError for settings out of range, DataError for captions that the encoder cannot take or known
-        halves of the wrong shape.
+        Raises ConfigError for settings out of range and for a known half, or the lack of one, that the network was not
+        trained for; DataError for captions that the encoder cannot take or known halves of the wrong shape.
         """
         captions = _checked_captions(captions)
         seeds = _seeds(seed, len(captions))
         guidance = Guidance.of(guidance)
-        reverse = ReverseProcess(self.process, ReverseSettings(num_steps, eta, threshold, final, order))
+        settings = ReverseSettings(num_steps, **reverse)
+        walk = ReverseProcess(self.process, settings)
         if images is not None and layouts is not None:
             raise ConfigError("images and layouts are both given, so nothing is left to draw: leave one of them out")
         known = self._known_image(images, len(captions)), self._known_layout(layouts, len(captions))
-        drawn = []
-        for start in _bar(range(0, len(captions), self._batch), progress):
-            rows = slice(start, start + self._batch)
+        self._check_training(images, layouts)
+        drawn, size = [], self.network.batch_size(guidance)
+        for start in _bar(range(0, len(captions), size), progress):
+            rows = slice(start, start + size)
             part = [None if half is None else half[rows] for half in known]
             look = None if on_step is None else partial(on_step, slice(start, start + len(captions[rows])))
-            drawn.append(self._sample_batch(captions[rows], seeds[rows], part, guidance, reverse, look))
+            drawn.append(self._sample_batch(captions[rows], seeds[rows], part, guidance, walk, look))
         x, y = (None if part[0] is None else np.concatenate(part) for part in zip(*drawn, strict=True))
-        settings = {
-            "num_steps": num_steps,
-            "guidance_image": guidance.image,
-            "guidance_layout": guidance.layout,
-            "eta": eta,
-            "threshold": threshold,
-            "final": final,
-            "order": order,
-            "card": self.card.hash(),
-        }
-        return Samples(x, y, captions, seeds, settings)
+        scales = {"guidance_image": guidance.image, "guidance_layout": guidance.layout}
+        network = {"dtype": self.network.dtype, "card": self.card.hash()}
+        described = {**asdict(settings), "num_steps": int(num_steps), **scales, **network}
+        return Samples(x, y, captions, seeds, described)
 
-    def _sample_batch(self, captions, seeds, known, guidance, reverse, look=None):
+    def _sample_batch(self, captions, seeds, known, guidance, walk, look=None):
         """At most one network batch, padded with repeats of the last sample to its full size."""
-        count, padding = len(captions), self._batch - len(captions)
+        count, padding = len(captions), self.network.batch_size(guidance) - len(captions)
         captions, seeds = captions + captions[-1:] * padding, seeds + seeds[-1:] * padding
         known = [None if h is None else torch.cat([h, h[-1:].expand(padding, *h.shape[1:])]) for h in known]
-        denoise = self._denoiser(self._context(captions), guidance)
+        denoise = self.network.denoiser(self.network.context(captions), guidance)
         hook = None if look is None else lambda s, x, y: look(s, *self._arrays(x, y, count))
         size, channels = self._map_size, self.card.unet.image_channels
-        drawn = reverse.run(denoise, size, Noise(seeds, self.device), *known, on_step=hook, channels=channels)
+        drawn = walk.run(denoise, size, Noise(seeds, self.device), *known, on_step=hook, channels=channels)
         return self._arrays(*drawn, count)
 
     @property
@@ -125,37 +134,19 @@ class Pipeline:
         """Images (B, 3, H, W) in [-1, 1] of what the network draws, one network batch at a time."""
         return x
 
-    def _context(self, captions: list[str]) -> TextContext:
-        # one caption at a time: encoders round differently in batches of another padded length
-        unique = list(dict.fromkeys(captions))
-        parts = {}
-        for caption in unique:
-            states, mask = self._text([caption])
-            parts[caption] = self.unet.encode_text(states.to(self.device), mask.to(self.device))
-        chosen = [parts[caption] for caption in captions]
-        return TextContext(*(torch.cat(fields) for fields in zip(*chosen, strict=True)))
-
-    def _denoiser(self, context: TextContext, guidance: Guidance):
-        null = None
-        if guidance.needs_null():
-            width, count = self.card.unet.text_width, len(context.tokens)
-            states = torch.zeros(count, 1, width, device=self.device)
-            null = self.unet.encode_text(states, torch.zeros(count, 1, dtype=torch.bool, device=self.device))
-
-        def denoise(x, y, log_snr_x, log_snr_y):
-            if guidance.ignores_text():
-                unconditional = self.unet(x, y, log_snr_x, log_snr_y, null)
-                return unconditional.image, unconditional.layout
-            conditional = self.unet(x, y, log_snr_x, log_snr_y, context)
-            if null is None:
-                return conditional.image, conditional.layout
-            unconditional = self.unet(x, y, log_snr_x, log_snr_y, null)
-            return (
-                guidance.mix(guidance.image, unconditional.image, conditional.image),
-                guidance.mix(guidance.layout, unconditional.layout, conditional.layout),
+    def _check_training(self, images, layouts) -> None:
+        """Refuse what the network would answer in a regime it never met."""
+        for half, value in (("images", images), ("layouts", layouts)):
+            if value is not None and half not in self.known_halves:
+                raise ConfigError(
+                    f"{half} are given, but this network never met them clean in training: leave them out, or train a "
+                    "model of both halves with train.diagonal below 1, e.g. 0.8"
+                )
+        if layouts is None and self.known_halves == ("layouts",):
+            raise ConfigError(
+                "this network was trained with the layout given (times: image_given_layout): give `layouts`, or draw "
+                "both halves with a model of kind two_stage"
             )
-
-        return denoise
 
     def _known_image(self, images, count: int) -> Tensor | None:
         if images is None:
@@ -179,24 +170,6 @@ class Pipeline:
         if count and not 0 <= int(y.min()) <= int(y.max()) < classes:
             raise DataError(f"layouts hold a class id outside 0..{classes - 1}: map it to the model's classes first")
         return y.to(self.device)
-
-
-def load_pipeline(path: str | Path, device: str | None = None, text_folder: str | Path | None = None) -> Pipeline:
-    """Load a model folder (model.safetensors + config.json) with the text encoder it was trained with.
-
-    Args:
-        path: the folder, e.g. weights/toy-streets-joint or results/<profile>/models/<domain>-<model>.
-        device: "cpu", "cuda", ...; by default CUDA where there is one.
-        text_folder: local copy of the encoder's files, for encoders that are not embedded.
-
-    Raises CheckpointError for a missing, damaged or incompatible checkpoint, ConfigError for an unknown encoder.
-    """
-    unet, process, card = load_model(Path(path))
-    if card.unet.image_channels not in (0, 3):
-        raise CheckpointError(f"{path} draws latents, not images: open it with gcdp.generators.latent.load_latent")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    encoder = load_encoder(card.encoder, max_tokens=card.max_tokens, folder=text_folder)
-    return Pipeline(unet.to(device), process, card, encoder.encode)
 
 
 def _checked_captions(captions: str | Sequence[str]) -> list[str]:

@@ -22,14 +22,11 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from gcdp.data.classes import ClassTable
 from gcdp.data.images import to_tensor
 from gcdp.diffusion.sampling import Guidance
 from gcdp.errors import CheckpointError, ConfigError, DataError, TrainingError
-from gcdp.evaluation.iou import alignment_miou
 from gcdp.generators.pipeline import Pipeline
 from gcdp.generators.samples import Samples
-from gcdp.network.conditioning import TextContext
 from gcdp.network.unet import UNet
 from gcdp.storage import atomic_write, fingerprint, load_tensors, save_tensors, sha256
 from gcdp.validation import build, require_one_of, require_range, to_dict
@@ -98,19 +95,20 @@ class FeatureReader:
         images, captions = np.asarray(images), [None] * len(images) if captions is None else list(captions)
         if images.shape[1:] != (*self.size, 3) or images.dtype != np.uint8:
             raise DataError(f"images must be uint8 {('N', *self.size, 3)}, got {images.dtype} {images.shape}")
-        batch = self.pipeline._batch  # of one size, as in sampling: other sizes round differently
+        batch = self.pipeline.network.rows  # of one size, as in sampling: other sizes round differently
         for start in range(0, len(images), batch):
             part, texts = images[start : start + batch], captions[start : start + batch]
             padding = batch - len(part)
             x = to_tensor(np.concatenate([part, np.repeat(part[-1:], padding, 0)]), self.pipeline.device)
-            maps = self._maps(x, self._context(texts + texts[-1:] * padding))
+            maps = self._maps(x, texts + texts[-1:] * padding)
             for row in range(len(part)):
                 yield torch.cat([F.interpolate(m[row : row + 1], self.size, mode="bilinear")[0] for m in maps])
 
     @torch.no_grad()
-    def _maps(self, x: Tensor, context: TextContext) -> list[Tensor]:
-        """Feature maps (B, C, h, w), one for each time and tap."""
+    def _maps(self, x: Tensor, captions: list[str | None]) -> list[Tensor]:
+        """Feature maps (B, C, h, w), one for each time and tap, always in float32."""
         process, maps = self.pipeline.process, []
+        context = self.pipeline.network.context([caption or None for caption in captions])
         for time_, noise in zip(self.times, self.noise, strict=True):
             t = torch.full((len(x),), time_)
             x_t = process.gaussian.q_sample(x, t, noise.expand_as(x))
@@ -119,20 +117,11 @@ class FeatureReader:
             maps += [found[tap].float() for tap in self.taps]
         return maps
 
-    @torch.no_grad()
-    def _context(self, captions: list[str | None]) -> TextContext:
-        unet, device = self.pipeline.unet, self.pipeline.device
-        nothing = torch.zeros(1, 1, unet.config.text_width, device=device)
-        null = unet.encode_text(nothing, nothing[..., 0].bool())
-        told = {caption: self.pipeline._context([caption]) for caption in set(captions) if caption}
-        return TextContext(*(torch.cat(fields) for fields in zip(*(told.get(caption, null) for caption in captions))))
-
 
 class PixelClassifier:
     """An ensemble with the network that it reads. Made by `fit_pixel_classifier` or `load_pixel_classifier`.
 
-    `facts`: pairs, pixels, features, seconds and, of held-out pairs, "held_out": {"pixel_accuracy", "miou"}, the
-    latter as `alignment_miou` gives it.
+    `facts`: pairs, pixels, features and seconds of the fit.
     """
 
     def __init__(self, pipeline: Pipeline, ensemble: PixelEnsemble, config: PixelClassifierConfig, facts: dict):
@@ -197,21 +186,18 @@ def fit_pixel_classifier(
     layouts: np.ndarray,
     captions: Sequence[str] | None = None,
     config: PixelClassifierConfig | None = None,
-    validation: tuple[np.ndarray, np.ndarray, Sequence[str] | None] | None = None,
     progress: bool = False,
 ) -> PixelClassifier:
     """Learn labels uint8 (N, H, W) of images uint8 (N, H, W, 3) from the network's features, by cross-entropy.
 
-    `captions` of the pairs may be None; `validation` are held-out images, layouts and captions (or None), scored
-    into the facts. Equal arguments fit an equal classifier on the same machine.
+    `captions` of the pairs may be None. Equal arguments fit an equal classifier on the same machine.
 
     Raises ConfigError for a network that is not image-only or lacks a tap, DataError for pairs that do not fit it or
     each other, TrainingError where the loss stops being finite.
     """
     config, started = config or PixelClassifierConfig(), time.perf_counter()
     reader, classes = FeatureReader(pipeline, config), pipeline.classes
-    for pairs in [(images, layouts, captions), *([validation] if validation else [])]:
-        _check_pairs(pipeline, *pairs)
+    _check_pairs(pipeline, images, layouts, captions)
     features, labels = _pixels(reader, images, layouts, captions, config, progress)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -222,10 +208,7 @@ def fit_pixel_classifier(
         _fit_member(member, features, labels, config, number)
     facts = {"pairs": min(config.pairs, len(images)), "pixels": len(labels), "features": features.shape[1]}
     facts["seconds"] = time.perf_counter() - started
-    classifier = PixelClassifier(pipeline, ensemble, config, facts)
-    if validation:
-        facts["held_out"] = _agreement(classifier.label(validation[0], validation[2]), validation[1], classes)
-    return classifier
+    return PixelClassifier(pipeline, ensemble, config, facts)
 
 
 def _check_pairs(pipeline: Pipeline, images: np.ndarray, layouts: np.ndarray, captions: Sequence | None) -> None:
@@ -273,19 +256,13 @@ def _fit_member(member, features: Tensor, labels: Tensor, config, number: int) -
         raise TrainingError("the loss of the pixel classifier is not finite: lower learning_rate")
 
 
-def _agreement(seen: np.ndarray, layouts: np.ndarray, classes: ClassTable) -> dict[str, Any]:
-    """Pixel accuracy and mIoU of labels against real ones, both (N, H, W), outside the unlabeled class."""
-    kept = np.isin(layouts, classes.labeled)
-    accuracy = float((seen == layouts)[kept].mean()) if kept.any() else None
-    return {"pixel_accuracy": accuracy, "miou": alignment_miou(layouts, seen, classes)}
-
-
 class PixelClassifierPipeline:
     """Image diffusion and pixel classifier as one generator of pairs; `card` is the card of the diffusion."""
 
     def __init__(self, classifier: PixelClassifier):
         self.classifier, self.pipeline = classifier, classifier.pipeline
         self.classes, self.card = self.pipeline.classes, self.pipeline.card
+        self.known_halves: tuple[str, ...] = ()  # see `Pipeline.known_halves`
 
     def sample(
         self,

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from gcdp.errors import DataError
+from gcdp.storage import read_json, write_json
+
+FORMAT = 1
+HALVES = ("images", "layouts")
+REMEDY = "draw the samples again"
 
 
 @dataclass(frozen=True)
@@ -24,3 +32,45 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.captions)
+
+    def save(self, folder: str | Path) -> None:
+        """Write images.npy and layouts.npy (those there are) and samples.json, which holds everything else.
+
+        samples.json goes first and comes last, atomically, so that half a drawing is never taken for a whole one.
+        `settings` must be JSON-like and may hold whatever else should be known of the samples.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "samples.json").unlink(missing_ok=True)
+        halves = {name: getattr(self, name) for name in HALVES}
+        for name, array in halves.items():
+            (folder / f"{name}.npy").unlink(missing_ok=True)
+            if array is not None:
+                np.save(folder / f"{name}.npy", array)
+        facts = {"captions": self.captions, "seeds": self.seeds, "settings": self.settings}
+        shapes = {name: None if array is None else list(array.shape) for name, array in halves.items()}
+        write_json(folder / "samples.json", {"format": FORMAT, "halves": shapes, **facts})
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Samples:
+        """Read what `save` wrote. Raises DataError for a folder that is missing, incomplete or damaged."""
+        path = Path(folder) / "samples.json"
+        facts = read_json(path, REMEDY)
+        kinds = {"captions": list, "seeds": list, "settings": dict, "halves": dict}
+        known = isinstance(facts, dict) and facts.get("format") == FORMAT
+        if not known or not all(isinstance(facts.get(name), kind) for name, kind in kinds.items()):
+            raise DataError(f"{path} is not of format {FORMAT} or was altered: {REMEDY}.")
+        images, layouts = (_load_half(path.with_name(f"{name}.npy"), facts["halves"].get(name)) for name in HALVES)
+        return cls(images, layouts, facts["captions"], facts["seeds"], facts["settings"])
+
+
+def _load_half(path: Path, shape: list[int] | None) -> np.ndarray | None:
+    if shape is None:
+        return None
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:  # EOFError: an empty file
+        raise DataError(f"{path} is missing or damaged: {REMEDY}.") from error
+    if list(array.shape) != shape:
+        raise DataError(f"{path} does not fit its samples.json: {REMEDY}.")
+    return array

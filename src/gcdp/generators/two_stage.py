@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +43,8 @@ class TwoStagePipeline:
             )
         self.layouts, self.images = layouts, images
 
+    known_halves: tuple[str, ...] = ()  # see `Pipeline.known_halves`
+
     @property
     def classes(self):
         """The class table of the layouts."""
@@ -60,28 +63,24 @@ class TwoStagePipeline:
         num_steps: int = 50,
         guidance: float | Sequence[float] | Guidance = 2.0,
         seed: int | Sequence[int] = 0,
-        *,
-        eta: float = 1.0,
-        threshold: float = 0.95,
-        final: str = "mode",
-        order: int = 1,
-        progress: bool = False,
+        **settings: Any,
     ) -> Samples:
-        """Draw one pair for each caption; arguments as in `Pipeline.sample`.
+        """Draw one pair for each caption; arguments as in `Pipeline.sample`, without a known half.
 
-        `num_steps` are the jumps of each stage, so that a pair costs two walks. Of `guidance` (image, layout) each
-        stage takes its own part. The layouts are those of `self.layouts.sample` with the same seeds; image seeds
-        derive from them. Equal caption and seed give an equal pair on the same machine.
+        `num_steps` are the jumps of each stage, so that a pair costs two walks; `on_step` sees both, first the layouts
+        alone. Of `guidance` (image, layout) each stage takes its own part. The layouts are those of
+        `self.layouts.sample` with the same seeds; image seeds derive from them. Equal caption and seed give an equal
+        pair on the same machine.
 
         Raises ConfigError and DataError as `Pipeline.sample` does.
         """
-        guidance = Guidance.of(guidance)
-        common = {"num_steps": num_steps, "eta": eta, "threshold": threshold, "final": final, "order": order}
-        common["progress"] = progress
-        first = self.layouts.sample(captions, guidance=Guidance(1.0, guidance.layout), seed=seed, **common)
-        seeds = [image_seed(s) for s in first.seeds]
-        only_image = Guidance(guidance.image, 1.0)
-        second = self.images.sample(first.captions, guidance=only_image, seed=seeds, layouts=first.layouts, **common)
+        guidance, settings = Guidance.of(guidance), {**settings, "num_steps": num_steps}
+        if settings.get("images") is not None or settings.get("layouts") is not None:
+            raise ConfigError("a two-stage model draws both halves: leave `images` and `layouts` out")
+        first = self.layouts.sample(captions, guidance=Guidance(1.0, guidance.layout), seed=seed, **settings)
+        seeds, only_image = [image_seed(s) for s in first.seeds], Guidance(guidance.image, 1.0)
+        settings["layouts"] = first.layouts
+        second = self.images.sample(first.captions, guidance=only_image, seed=seeds, **settings)
         described = {
             **second.settings,
             "guidance_layout": guidance.layout,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,11 @@ class TextContext(NamedTuple):
 
     def __getitem__(self, rows) -> TextContext:  # select examples, not fields
         return TextContext(self.tokens[rows], self.pooled[rows])
+
+    @classmethod
+    def concatenate(cls, contexts: Sequence[TextContext]) -> TextContext:
+        """The examples of several contexts in one batch."""
+        return cls(*(torch.cat(fields) for fields in zip(*contexts, strict=True)))
 
 
 class Resampler(nn.Module):
@@ -79,3 +85,10 @@ class TextConditioner(nn.Module):
         present = mask[:, 1:].any(1, keepdim=True)
         pooled = self.pooled(mean)
         return TextContext(context, torch.where(present, pooled, self.null_pooled.to(pooled.dtype)))
+
+    def null(self, count: int) -> TextContext:
+        """What `count` captions become where `keep` drops them: the context of no text."""
+        device = self.null_token.device
+        states = torch.zeros(1, 1, self.project.in_features, device=device)
+        tokens, pooled = self(states, torch.zeros(1, 1, dtype=torch.bool, device=device))
+        return TextContext(tokens.expand(count, -1, -1), pooled.expand(count, -1))

@@ -172,6 +172,10 @@ class UNet(nn.Module):
         """Encoder states (B, L, D) and mask (B, L) -> context; it does not depend on the noise level."""
         return self.text(states, mask, keep)
 
+    def null_context(self, count: int) -> TextContext:
+        """The context of no text, `count` times: what classifier-free guidance starts from."""
+        return self.text.null(count)
+
     def forward(
         self,
         x: Tensor | None,
@@ -184,6 +188,7 @@ class UNet(nn.Module):
     ) -> Prediction:
         """x (B, 3, H, W) and labels y (B, H, W), each at its own noise level (B,).
 
+        The heads compute in float32 under autocast too: guidance and the KL multiply the rounding of their outputs.
         `taps` names feature maps to return. Raises ValueError where the shape does not fit the network, a half is
         missing or a tap is unknown.
         """
@@ -209,9 +214,7 @@ class UNet(nn.Module):
             h, _ = self.up[i](h, time, text.tokens, skips)
             h = self.upsample[i](tap(f"up.{i}", h))
         h = tap("last", self.last(torch.cat([h, first * SKIP_SCALE], 1), time))
-        image = self.image_head(h) if self.image_head is not None else None
-        layout = self.layout_head(h) if self.layout_head is not None else None
-        return Prediction(image, layout, features)
+        return Prediction(_exact(self.image_head, h), _exact(self.layout_head, h), features)
 
     def _time(self, log_snr_x, log_snr_y, text: TextContext, low: LowResolution | None) -> Tensor:
         time = text.pooled
@@ -236,6 +239,13 @@ class UNet(nn.Module):
         if h.shape[2] % self.config.downsampling or h.shape[3] % self.config.downsampling:
             raise ValueError(f"height and width must be multiples of {self.config.downsampling}, got {h.shape[2:]}")
         return h
+
+
+def _exact(head: nn.Conv2d | None, h: Tensor) -> Tensor | None:
+    if head is None or not torch.is_autocast_enabled(h.device.type):
+        return None if head is None else head(h)
+    with torch.autocast(h.device.type, enabled=False):
+        return head(h.float())
 
 
 def _zero(conv: nn.Conv2d) -> nn.Conv2d:

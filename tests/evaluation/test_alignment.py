@@ -19,12 +19,13 @@ from gcdp.evaluation.referees.alignment import (
     TwoTowerConfig,
     TwoTowerReferee,
     alignment_estimate,
+    info_nce,
     load_two_tower,
     retrieval,
     save_two_tower,
 )
 from gcdp.evaluation.referees.attributes import load_attributes
-from gcdp.experiments.alignment_training import info_nce, train_two_tower
+from gcdp.experiments.referee_training import train_two_tower
 from gcdp.storage import load_tensors
 from gcdp.text.encoder import load_encoder
 
@@ -75,7 +76,7 @@ def test_own_captions_score_above_others_on_unseen_pictures(store, tmp_path):
 def test_an_interruption_leaves_no_trace(store, tmp_path):
     pairs = pairs_of(store, tiny.Deadly)
     pairs.signum, pairs.at = signal.SIGTERM, 4 * tiny_attributes.RECIPE.batch_size + 2
-    with pytest.raises(TrainingError, match="referee was interrupted at step 5 of 10: run again to go on"):
+    with pytest.raises(TrainingError, match="referee was interrupted at step 5 of 10; run again to go on"):
         fit(store, tmp_path / "cut", pairs, steps=10)
     for part in ("cut", "whole"):
         fit(store, tmp_path / part, steps=10)

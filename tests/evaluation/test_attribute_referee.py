@@ -33,7 +33,7 @@ from gcdp.evaluation.referees.segmenter import (
     save_segmenter,
 )
 from gcdp.evaluation.statistics import difference
-from gcdp.experiments.attribute_training import train_attributes
+from gcdp.experiments.referee_training import train_attributes
 from gcdp.storage import load_tensors
 
 pytestmark = pytest.mark.usefixtures("on_the_cpu")
@@ -101,7 +101,7 @@ def test_the_folder_tells_what_was_done(trained):
 def test_an_interruption_leaves_no_trace(store, trained, tmp_path):
     pairs = pairs_of(store, tiny.Deadly)
     pairs.signum, pairs.at = signal.SIGTERM, 6 * tiny_attributes.RECIPE.batch_size + 2
-    with pytest.raises(TrainingError, match="referee was interrupted at step 7 of 60: run again to go on"):
+    with pytest.raises(TrainingError, match="referee was interrupted at step 7 of 60; run again to go on"):
         fit(store, tmp_path, pairs)
     assert not (tmp_path / "model").exists()
     fit(store, tmp_path)

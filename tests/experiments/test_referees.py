@@ -15,8 +15,7 @@ from worlds.tiny_attributes import PoolingStub
 
 import gcdp.experiments.referees as referees
 from gcdp.errors import CheckpointError, DataError
-from gcdp.experiments.alignment_training import train_two_tower
-from gcdp.experiments.attribute_training import train_attributes
+from gcdp.experiments.referee_training import train_attributes, train_segmenter, train_two_tower
 from gcdp.experiments.referees import (
     Referees,
     make_referees,
@@ -25,7 +24,6 @@ from gcdp.experiments.referees import (
     referee_folder,
     referee_pairs,
 )
-from gcdp.experiments.segmenter_training import train_segmenter
 
 RELEASE = Path(__file__).resolve().parents[2] / "tools" / "release_weights.py"
 PARTS = ("", "attributes", "alignment")  # folders of the referees below the first one's

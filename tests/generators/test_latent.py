@@ -26,7 +26,8 @@ from gcdp.generators.autoencoder import (
     save_autoencoder,
     standardized,
 )
-from gcdp.generators.latent import LatentConfig, LatentPairs, latent_card, load_latent, train_autoencoder, train_latent
+from gcdp.generators.autoencoder_training import train_autoencoder
+from gcdp.generators.latent import LatentConfig, LatentPairs, latent_card, load_latent, train_latent
 from gcdp.storage import load_tensors
 from gcdp.training.curve import read_curve
 

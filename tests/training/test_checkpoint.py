@@ -16,17 +16,17 @@ from worlds.tiny import NETWORK, PROCESS, SIZE, TABLE, awake
 
 from gcdp.errors import CheckpointError
 from gcdp.network.unet import UNet
-from gcdp.storage import atomic_write, fingerprint, half_rounded, load_tensors, save_tensors
+from gcdp.storage import atomic_write, fingerprint, load_tensors, save_tensors
 from gcdp.training.checkpoint import (
     ModelCard,
     check_match,
     load_card,
     load_model,
-    optimizer_tensors,
-    restore_optimizer,
     save_model,
     with_training,
 )
+from gcdp.training.state import optimizer_tensors, restore_optimizer
+from gcdp.weights import half_rounded, to_half
 
 CARD = ModelCard(NETWORK, PROCESS, TABLE, SIZE, "stub", 64, {"domain": "tiny"})
 OLD = {"w": torch.zeros(3)}
@@ -64,7 +64,7 @@ def test_round_trip(folder, weights):
 
 
 def test_half_precision_release_equals_the_half_rounded_model(tmp_path, folder, weights):
-    save_model(tmp_path / "half", weights, CARD, half=True)
+    save_model(tmp_path / "half", to_half(weights), CARD)
     save_model(tmp_path / "full", half_rounded(weights), CARD)
     half, full = (load_model(tmp_path / name)[0].state_dict() for name in ("half", "full"))
     assert equal(half, full) and all(w.dtype == torch.float32 for w in half.values())

@@ -20,7 +20,7 @@ from gcdp.generators.pixel_classifier import (
 )
 from gcdp.generators.two_stage import TwoStagePipeline
 from gcdp.training.checkpoint import ModelCard, load_card, load_model
-from gcdp.training.loop import TrainingResult, train
+from gcdp.training.diffusion import TrainingResult, train
 from gcdp.validation import build
 
 OPTIONS = {"latent": LatentConfig, "pixel_classifier": PixelClassifierConfig}

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gcdp.devices import default_device
 from gcdp.diffusion.joint import GaussianCategoricalDiffusion
 from gcdp.diffusion.sampling import Guidance, Noise, ReverseProcess, ReverseSettings, sample_seeds
 from gcdp.errors import CheckpointError, ConfigError, DataError
@@ -194,9 +195,8 @@ def load_pipeline(path: str | Path, device: str | None = None, text_folder: str 
     unet, process, card = load_model(Path(path))
     if card.unet.image_channels not in (0, 3):
         raise CheckpointError(f"{path} draws latents, not images: open it with gcdp.generators.latent.load_latent")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     encoder = load_encoder(card.encoder, max_tokens=card.max_tokens, folder=text_folder)
-    return Pipeline(unet.to(device), process, card, encoder.encode)
+    return Pipeline(unet.to(default_device(device)), process, card, encoder.encode)
 
 
 def _checked_captions(captions: str | Sequence[str]) -> list[str]:

@@ -25,6 +25,7 @@ from gcdp.evaluation.referees.alignment import (
     save_two_tower,
 )
 from gcdp.evaluation.referees.attributes import load_attributes
+from gcdp.evaluation.referees.files import GUARD
 from gcdp.experiments.referee_training import train_two_tower
 from gcdp.storage import load_tensors
 from gcdp.text.encoder import load_encoder
@@ -147,16 +148,19 @@ def test_pooled_text_is_the_mean_over_tokens_in_any_company():
 def test_damaged_altered_and_foreign_folders_are_refused(stored):
     card = json.loads((stored / "config.json").read_text())
     for change, message in (
-        ({"text": {**card["text"], "encoder": "t5"}}, "was changed or is of another format"),
-        ({"text": 3}, "is missing or damaged"),
+        ({"text": 3}, "is not the card of such a referee"),
         ({"two_tower": {"width": [8]}}, "'width' is unknown; did you mean 'widths'"),
         ({"sha256": "0"}, "does not match its checksum"),
     ):
-        (stored / "config.json").write_text(json.dumps({**card, **change}))
+        changed = {**card, **change}
+        (stored / "config.json").write_text(json.dumps({**changed, "hash": GUARD.hash(changed)}))
         with pytest.raises(CheckpointError, match=message):
             load_two_tower(stored, ENCODER)
+    (stored / "config.json").write_text(json.dumps({**card, "text": {**card["text"], "encoder": "t5"}}))
+    with pytest.raises(CheckpointError, match="was changed after it was saved"):
+        load_two_tower(stored, ENCODER)
     (stored / "config.json").write_text(json.dumps(card))
-    with pytest.raises(CheckpointError, match=r"config\.json is missing or damaged"):
+    with pytest.raises(CheckpointError, match=r"config\.json is not the card of such a referee"):
         load_attributes(stored)
     other = PoolingStub()
     other.fingerprint = "of other weights"

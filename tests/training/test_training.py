@@ -194,7 +194,7 @@ def test_early_and_late_times_are_validated_alike(place, monkeypatch):
     validate(Network(1, 1), process, data, replace(RECIPE, validate_pairs=128))
     assert len(seen) == 128
     early = process.gaussian.schedule.log_snr(torch.tensor([28]))
-    assert sum(value >= float(early) for value in seen) == 128 * 28 // 1000
+    assert sum(value >= float(early) for value in seen) in (3, 4)  # 128 * 28 / 1000 = 3.6
     first = torch.tensor(seen[:16])  # the order is mixed: neighbors in the split lie far apart in time
     assert not torch.equal(first, first.sort().values) and not torch.equal(first, first.sort(descending=True).values)
 

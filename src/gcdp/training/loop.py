@@ -125,8 +125,8 @@ def _first_step(state: TrainingState, config: TrainConfig) -> int:
     first = state.resume()
     if first > config.steps:
         raise CheckpointError(
-            f"{state.folder} holds a run of {first} steps, but train.steps asks for {config.steps}: "
-            "ask for more steps, or delete the folder to start anew"
+            f"{state.folder} holds a run of {first} steps, but the recipe asks for {config.steps}: "
+            "raise steps, or delete the folder to start anew"
         )
     return first
 

@@ -1,4 +1,4 @@
-"""Referees on disk: weights in model.safetensors, and a config.json that says what they are and vouches for both."""
+"""Referees on disk: weights in model.safetensors, and a config.json that says what they are."""
 
 from __future__ import annotations
 

@@ -6,19 +6,19 @@ Usage: python tools/release_weights.py toy streets joint        a model
        python tools/release_weights.py toy streets study        the records of the study
 """
 
-import json
 import shutil
 import sys
 from pathlib import Path
 
 from gcdp.errors import GCDPError
-from gcdp.evaluation.referees.files import save_referee
+from gcdp.evaluation.referees.files import GUARD
 from gcdp.experiments.models import expected_card
 from gcdp.experiments.profile import Profile, load_profile, repository_root
 from gcdp.experiments.referees import referee_folder
 from gcdp.experiments.study import RECORDS, Study
-from gcdp.storage import load_tensors, sha256
+from gcdp.storage import load_tensors
 from gcdp.training.checkpoint import load_model, save_model, with_training
+from gcdp.weights import to_half
 
 MAX_BYTES = 6 * 2**20
 
@@ -52,19 +52,14 @@ def release_model(profile: Profile, domain: str, model: str, target: Path) -> No
         if path.suffix in (".csv", ".safetensors", ".json"):
             shutil.copyfile(path, target / path.name)
     command = f"make PROFILE={profile.name}"
-    save_model(target, unet.state_dict(), with_training(card, command=command), half=True)
+    save_model(target, to_half(unet.state_dict()), with_training(card, command=command))
 
 
 def release_referee(source: Path, target: Path) -> None:
     """A referee of whatever kind in half precision, and its curve."""
-    card = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    if card["sha256"] != sha256(source / "model.safetensors"):
-        raise SystemExit(f"{source / 'model.safetensors'} does not match its checksum: train the referee again")
-    weights = {
-        k: v.half() if v.is_floating_point() else v for k, v in load_tensors(source / "model.safetensors")[0].items()
-    }
-    sections = {key: card[key] for key in card if key not in ("format", "facts", "hash", "sha256")}
-    save_referee(target, weights, sections, card["facts"])
+    card = GUARD.read(source)
+    weights = load_tensors(GUARD.weights(source, card))[0]
+    GUARD.save(target, to_half(weights), {key: card[key] for key in card if key not in ("hash", "sha256")})
     shutil.copyfile(source / "curve.csv", target / "curve.csv")
 
 

@@ -71,11 +71,6 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise CheckpointError(f"{path} is missing or damaged: delete it and run again") from error
 
 
-def half_rounded(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights as they read back from a half-precision release, float32."""
-    return {k: v.half().float() if v.is_floating_point() else v for k, v in weights.items()}
-
-
 def read_json(path: Path, remedy: str):
     """Parsed JSON; raises DataError with ``remedy`` where the file is missing or malformed."""
     try:

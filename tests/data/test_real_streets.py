@@ -10,7 +10,7 @@ import gcdp
 from gcdp.experiments.datasets import open_captions, open_pairs, prepare_captions, prepare_pairs, prepare_text
 from gcdp.experiments.profile import load_profile
 from gcdp.experiments.runs import prepare_run
-from gcdp.training.loop import train
+from gcdp.training.diffusion import train
 
 PER_SPLIT = 10
 SHRINK = {

@@ -19,12 +19,14 @@ from gcdp.evaluation.referees.alignment import (
     TwoTowerConfig,
     TwoTowerReferee,
     alignment_estimate,
+    info_nce,
     load_two_tower,
     retrieval,
     save_two_tower,
 )
 from gcdp.evaluation.referees.attributes import load_attributes
-from gcdp.experiments.alignment_training import info_nce, train_two_tower
+from gcdp.evaluation.referees.files import GUARD
+from gcdp.experiments.referee_training import train_two_tower
 from gcdp.storage import load_tensors
 from gcdp.text.encoder import load_encoder
 
@@ -75,7 +77,7 @@ def test_own_captions_score_above_others_on_unseen_pictures(store, tmp_path):
 def test_an_interruption_leaves_no_trace(store, tmp_path):
     pairs = pairs_of(store, tiny.Deadly)
     pairs.signum, pairs.at = signal.SIGTERM, 4 * tiny_attributes.RECIPE.batch_size + 2
-    with pytest.raises(TrainingError, match="referee was interrupted at step 5 of 10: run again to go on"):
+    with pytest.raises(TrainingError, match="referee was interrupted at step 5 of 10; run again to go on"):
         fit(store, tmp_path / "cut", pairs, steps=10)
     for part in ("cut", "whole"):
         fit(store, tmp_path / part, steps=10)
@@ -146,16 +148,19 @@ def test_pooled_text_is_the_mean_over_tokens_in_any_company():
 def test_damaged_altered_and_foreign_folders_are_refused(stored):
     card = json.loads((stored / "config.json").read_text())
     for change, message in (
-        ({"text": {**card["text"], "encoder": "t5"}}, "was changed or is of another format"),
-        ({"text": 3}, "is missing or damaged"),
+        ({"text": 3}, "is not the card of such a referee"),
         ({"two_tower": {"width": [8]}}, "'width' is unknown; did you mean 'widths'"),
         ({"sha256": "0"}, "does not match its checksum"),
     ):
-        (stored / "config.json").write_text(json.dumps({**card, **change}))
+        changed = {**card, **change}
+        (stored / "config.json").write_text(json.dumps({**changed, "hash": GUARD.hash(changed)}))
         with pytest.raises(CheckpointError, match=message):
             load_two_tower(stored, ENCODER)
+    (stored / "config.json").write_text(json.dumps({**card, "text": {**card["text"], "encoder": "t5"}}))
+    with pytest.raises(CheckpointError, match="was changed after it was saved"):
+        load_two_tower(stored, ENCODER)
     (stored / "config.json").write_text(json.dumps(card))
-    with pytest.raises(CheckpointError, match=r"config\.json is missing or damaged"):
+    with pytest.raises(CheckpointError, match=r"config\.json is not the card of such a referee"):
         load_attributes(stored)
     other = PoolingStub()
     other.fingerprint = "of other weights"

@@ -26,6 +26,7 @@ from gcdp.evaluation.referees.attributes import (
     load_attributes,
     save_attributes,
 )
+from gcdp.evaluation.referees.files import GUARD
 from gcdp.evaluation.referees.segmenter import (
     SegmentationNet,
     SegmenterConfig,
@@ -33,7 +34,7 @@ from gcdp.evaluation.referees.segmenter import (
     save_segmenter,
 )
 from gcdp.evaluation.statistics import difference
-from gcdp.experiments.attribute_training import train_attributes
+from gcdp.experiments.referee_training import train_attributes
 from gcdp.storage import load_tensors
 
 pytestmark = pytest.mark.usefixtures("on_the_cpu")
@@ -101,7 +102,7 @@ def test_the_folder_tells_what_was_done(trained):
 def test_an_interruption_leaves_no_trace(store, trained, tmp_path):
     pairs = pairs_of(store, tiny.Deadly)
     pairs.signum, pairs.at = signal.SIGTERM, 6 * tiny_attributes.RECIPE.batch_size + 2
-    with pytest.raises(TrainingError, match="referee was interrupted at step 7 of 60: run again to go on"):
+    with pytest.raises(TrainingError, match="referee was interrupted at step 7 of 60; run again to go on"):
         fit(store, tmp_path, pairs)
     assert not (tmp_path / "model").exists()
     fit(store, tmp_path)
@@ -172,20 +173,23 @@ def test_damaged_altered_and_foreign_folders_are_refused(stored, tmp_path):
     card = json.loads((stored / "config.json").read_text())
     table = {**card["attributes"], "names": ["Wearing_Hat", "Male", "Smiling", "Beard"]}  # would swap two judgements
     for change, message in (
-        ({"attributes": table}, "was changed or is of another format"),
-        ({"attributes": {"names": 3}}, r"is missing or damaged \(attribute table is malformed"),
+        ({"attributes": {"names": 3}}, r"is not the card of such a referee \(attribute table is malformed"),
         ({"attribute_net": {"width": [8]}}, "'width' is unknown; did you mean 'widths'"),
         ({"sha256": "0"}, "does not match its checksum"),
     ):
-        (stored / "config.json").write_text(json.dumps({**card, **change}))
+        changed = {**card, **change}
+        (stored / "config.json").write_text(json.dumps({**changed, "hash": GUARD.hash(changed)}))
         with pytest.raises(CheckpointError, match=message):
             load_attributes(stored)
+    (stored / "config.json").write_text(json.dumps({**card, "attributes": table}))
+    with pytest.raises(CheckpointError, match="was changed after it was saved"):
+        load_attributes(stored)
     segmenter = SegmentationNet(SegmenterConfig((4, 6)), 5)
     save_segmenter(tmp_path / "other", segmenter.state_dict(), segmenter.config, tiny.TABLE, {})
-    with pytest.raises(CheckpointError, match=r"config\.json is missing or damaged: train the referee again"):
+    with pytest.raises(CheckpointError, match=r"config\.json is not the card of such a referee"):
         load_attributes(tmp_path / "other")
     (stored / "config.json").write_text(json.dumps(card))
-    with pytest.raises(CheckpointError, match=r"config\.json is missing or damaged: train the referee again"):
+    with pytest.raises(CheckpointError, match=r"config\.json is not the card of such a referee"):
         load_segmenter(stored)
     path = stored / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-40])

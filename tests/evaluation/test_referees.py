@@ -211,7 +211,9 @@ def test_the_segmenter_is_found_in_its_folder(tmp_path):
         load_referee("segmenter", tmp_path, CITYSCAPES)
     with pytest.raises(ConfigError, match="'segmenter' needs the folder that its training wrote: give `folder`"):
         load_referee("segmenter")
-    with pytest.raises(CheckpointError, match=r"config\.json is missing or damaged: train the referee again"):
+    with pytest.raises(
+        CheckpointError, match=r"config\.json is missing or damaged: fetch it again or train the referee again"
+    ):
         load_referee("segmenter", tmp_path / "none")
 
 

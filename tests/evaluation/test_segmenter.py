@@ -11,6 +11,7 @@ from worlds import tiny
 from gcdp.data.images import to_tensor
 from gcdp.data.pairs import build_store
 from gcdp.errors import CheckpointError, ConfigError, DataError
+from gcdp.evaluation.referees.files import GUARD
 from gcdp.evaluation.referees.segmenter import (
     BATCH,
     SegmentationNet,
@@ -113,9 +114,11 @@ def test_missing_and_truncated_files_are_refused(folder, name):
         path.unlink(missing_ok=True)
 
 
-def edited(folder, **changes) -> None:
-    card = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**card, **changes}))
+def edited(folder, rehash=False, **changes) -> None:
+    """Change entries of the card by hand, or as another version of the code might have saved them."""
+    card = json.loads((folder / "config.json").read_text()) | changes
+    card |= {"hash": GUARD.hash(card)} if rehash else {}
+    (folder / "config.json").write_text(json.dumps(card))
 
 
 def test_an_edited_class_table_is_refused(folder):
@@ -124,17 +127,18 @@ def test_an_edited_class_table_is_refused(folder):
     for entry, name in zip(table["classes"], ["road", "sky"]):
         entry["name"] = entry["phrase"] = name
     edited(folder, classes=table)
-    with pytest.raises(CheckpointError, match=r"config\.json was changed or is of another format: fetch it again"):
+    with pytest.raises(CheckpointError, match=r"config\.json was changed after it was saved: fetch it again"):
         load_segmenter(folder)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 2}, "was changed or is of another format"),
-        ({"hash": "0"}, "was changed or is of another format"),
-        ({"segmenter": {"width": [4, 8]}}, "'width' is unknown; did you mean 'widths'"),
-        ({"classes": 3}, "is missing or damaged"),
+        ({"format": 2}, "was changed after it was saved"),
+        ({"format": 2, "rehash": True}, "is of another format than 1"),
+        ({"hash": "0"}, "was changed after it was saved"),
+        ({"segmenter": {"width": [4, 8]}, "rehash": True}, "'width' is unknown; did you mean 'widths'"),
+        ({"classes": 3, "rehash": True}, "is not the card of such a referee"),
         ({"sha256": "0"}, "does not match its checksum"),
     ],
 )

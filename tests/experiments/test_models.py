@@ -13,7 +13,6 @@ import gcdp.experiments.models as models
 from gcdp.errors import CheckpointError, ConfigError
 from gcdp.experiments.datasets import held_out
 from gcdp.experiments.runs import prepare_run
-from gcdp.generators.autoencoder import load_autoencoder
 from gcdp.training.checkpoint import load_card
 
 pytest.importorskip("diffusers")
@@ -78,14 +77,6 @@ def test_composed_models_are_not_trained_themselves(place, profile):
     for name, parts in (("two_stage", "layout_first, image_given_layout"), ("pixel_classifier", "gaussian")):
         with pytest.raises(ConfigError, match=f"'{name}' is made of {parts}: train these"):
             models.fit(profile, name, run)
-
-
-def test_a_short_demonstration_shortens_the_autoencoder_too(place, profile):
-    run = prepare_run(profile, "streets", "latent")
-    short = replace(run, config=replace(run.config, steps=1), state_folder=place / "a", model_folder=place / "b")
-    models.fit(profile, "latent", short, short=True)
-    assert load_autoencoder(place / "b").facts["steps"] == 1 and load_card(place / "b").training["steps"] == 1
-    assert load_autoencoder(run.model_folder).facts["steps"] == 2
 
 
 def test_the_layout_stays_clean_for_the_second_stage(results):

@@ -16,8 +16,7 @@ from worlds.tiny_attributes import PoolingStub
 import gcdp.experiments.referees as referees
 from gcdp.data.pairs import build_store
 from gcdp.errors import CheckpointError, DataError
-from gcdp.experiments.alignment_training import train_two_tower
-from gcdp.experiments.attribute_training import train_attributes
+from gcdp.experiments.referee_training import train_attributes, train_segmenter, train_two_tower
 from gcdp.experiments.referees import (
     Referees,
     make_referees,
@@ -26,7 +25,6 @@ from gcdp.experiments.referees import (
     referee_folder,
     referee_pairs,
 )
-from gcdp.experiments.segmenter_training import train_segmenter
 from gcdp.toy.on_the_fly import DrawnStreets
 
 RELEASE = Path(__file__).resolve().parents[2] / "tools" / "release_weights.py"
@@ -254,7 +252,7 @@ def test_a_referee_that_changed_on_disk_is_not_released(released, faces):
     path = faces / "results/tiny-scratch/referee/faces/alignment/model.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(
-        SystemExit, match=r"alignment/model\.safetensors does not match its checksum: train the referee"
+        CheckpointError, match=r"alignment/model\.safetensors is missing or does not match its checksum"
     ):
         release("alignment")
 

@@ -21,6 +21,7 @@ from gcdp.experiments.profile import load_profile
 from gcdp.network.unet import UNet
 from gcdp.storage import write_json
 from gcdp.training.checkpoint import load_model, save_model
+from gcdp.weights import to_half
 
 
 def test_pairs_captions_and_text(repository):
@@ -150,7 +151,7 @@ def test_a_missing_dataset_is_named(empty):
 
 def release(repository, card, curve=True):
     folder = repository / "weights" / "tiny-streets-joint"
-    save_model(folder, UNet(card.unet).state_dict(), card, half=True)
+    save_model(folder, to_half(UNet(card.unet).state_dict()), card)
     if curve:
         (folder / "curve.csv").write_text("step,image\n1,0.5\n")
     return folder

@@ -18,6 +18,7 @@ import gcdp
 import gcdp.generators.latent as latent
 from gcdp.errors import CheckpointError, ConfigError, TrainingError
 from gcdp.generators.autoencoder import (
+    GUARD,
     Autoencoder,
     AutoencoderConfig,
     load_autoencoder,
@@ -26,7 +27,8 @@ from gcdp.generators.autoencoder import (
     save_autoencoder,
     standardized,
 )
-from gcdp.generators.latent import LatentConfig, LatentPairs, latent_card, load_latent, train_autoencoder, train_latent
+from gcdp.generators.autoencoder_training import train_autoencoder
+from gcdp.generators.latent import LatentConfig, LatentPairs, latent_card, load_latent, train_latent
 from gcdp.storage import load_tensors
 from gcdp.training.curve import read_curve
 
@@ -243,13 +245,21 @@ def test_damaged_folders_are_refused_by_name(model):
     path, weights = model / "autoencoder.json", model / "autoencoder.safetensors"
     good = path.read_text()
     described = json.loads(good)
-    for text in ("{", "[]", "{}", json.dumps({k: v for k, v in described.items() if k != "scale"})):
+    for text in ("{", "[]"):
         path.write_text(text)
         with pytest.raises(CheckpointError, match=r"autoencoder\.json is missing or damaged"):
             load_latent(model)
-    for change in ({"scale": [2.0] * 5}, {"format": 99}):
+    for change in ({"scale": [2.0] * 5}, {"format": 99}, {"sha256": "0"}):
         path.write_text(json.dumps({**described, **change}))
         with pytest.raises(CheckpointError, match="was changed after it was saved"):
+            load_latent(model)
+    for change, message in (
+        ({"format": 99}, "is of another format than 1"),
+        ({"architecture": {"depth": 1}}, r"does not describe a network of this version \(.*depth"),
+    ):
+        changed = {**described, **change}
+        path.write_text(json.dumps({**changed, "hash": GUARD.hash(changed)}))
+        with pytest.raises(CheckpointError, match=message):
             load_latent(model)
     path.write_text(good)
     weights.write_bytes(weights.read_bytes()[:-1] + b"\0")

@@ -11,6 +11,7 @@ from worlds.tiny import NETWORK, PROCESS, SIZE, TABLE, Scenes, StubEncoder, awak
 from gcdp.errors import CheckpointError, ConfigError, DataError, TrainingError
 from gcdp.generators.pipeline import Pipeline
 from gcdp.generators.pixel_classifier import (
+    GUARD,
     FeatureReader,
     PixelClassifierConfig,
     PixelClassifierPipeline,
@@ -142,25 +143,35 @@ def test_a_saved_classifier_labels_alike(classifier, pipeline, tmp_path):
     assert again.config == CONFIG and again.facts == classifier.facts
 
 
-def edit(folder, **changes):
+def edit(folder, rehash=False, **changes):
     path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    card = {**json.loads(path.read_text()), **changes}
+    card |= {"hash": GUARD.hash(card)} if rehash else {}
+    path.write_text(json.dumps(card))
 
 
 SPOILED = {
-    "no config": lambda f: (f / "config.json").unlink(),
-    "no weights": lambda f: (f / "model.safetensors").unlink(),
-    "cut weights": lambda f: (f / "model.safetensors").write_bytes(b"short"),
-    "other settings": lambda f: edit(f, classifier={"members": 1}),
-    "a list": lambda f: (f / "config.json").write_text("[]"),
+    "config.json is missing or damaged": [
+        lambda f: (f / "config.json").unlink(),
+        lambda f: (f / "config.json").write_text("[]"),
+    ],
+    "model.safetensors is missing or does not match its checksum": [
+        lambda f: (f / "model.safetensors").unlink(),
+        lambda f: (f / "model.safetensors").write_bytes(b"short"),
+    ],
+    "config.json was changed after it was saved": [lambda f: edit(f, classifier={"members": 1})],
+    "config.json is not the card of a pixel classifier": [
+        lambda f: edit(f, rehash=True, classifier={"member": 1}),
+        lambda f: edit(f, rehash=True, facts={}),
+    ],
 }
 
 
-@pytest.mark.parametrize("defect", SPOILED)
-def test_damaged_folders_are_refused(classifier, pipeline, tmp_path, defect):
+@pytest.mark.parametrize(("message", "spoil"), [(m, spoil) for m, group in SPOILED.items() for spoil in group])
+def test_damaged_folders_are_refused(classifier, pipeline, tmp_path, message, spoil):
     classifier.save(tmp_path)
-    SPOILED[defect](tmp_path)
-    with pytest.raises(CheckpointError, match="missing or damaged"):
+    spoil(tmp_path)
+    with pytest.raises(CheckpointError, match=message):
         load_pixel_classifier(tmp_path, pipeline)
 
 

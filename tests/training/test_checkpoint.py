@@ -16,17 +16,18 @@ from worlds.tiny import NETWORK, PROCESS, SIZE, TABLE, awake
 
 from gcdp.errors import CheckpointError
 from gcdp.network.unet import UNet
-from gcdp.storage import atomic_write, fingerprint, half_rounded, load_tensors, save_tensors
+from gcdp.storage import atomic_write, fingerprint, load_tensors, save_tensors
 from gcdp.training.checkpoint import (
+    GUARD,
     ModelCard,
     check_match,
     load_card,
     load_model,
-    optimizer_tensors,
-    restore_optimizer,
     save_model,
     with_training,
 )
+from gcdp.training.state import optimizer_tensors, restore_optimizer
+from gcdp.weights import half_rounded, to_half
 
 CARD = ModelCard(NETWORK, PROCESS, TABLE, SIZE, "stub", 64, {"domain": "tiny"})
 OLD = {"w": torch.zeros(3)}
@@ -54,6 +55,12 @@ def edit(path, **changes):
     path.write_text(json.dumps({k: v for k, v in content.items() if v is not None}))
 
 
+def save_edited(path, **changes):
+    """The card as another version of the code might have saved it: with the hash of the edited entries."""
+    edit(path, **changes)
+    edit(path, hash=GUARD.hash(json.loads(path.read_text())))
+
+
 def test_round_trip(folder, weights):
     unet, process, card = load_model(folder)
     assert equal(unet.state_dict(), weights) and card == CARD == load_card(folder)
@@ -64,7 +71,7 @@ def test_round_trip(folder, weights):
 
 
 def test_half_precision_release_equals_the_half_rounded_model(tmp_path, folder, weights):
-    save_model(tmp_path / "half", weights, CARD, half=True)
+    save_model(tmp_path / "half", to_half(weights), CARD)
     save_model(tmp_path / "full", half_rounded(weights), CARD)
     half, full = (load_model(tmp_path / name)[0].state_dict() for name in ("half", "full"))
     assert equal(half, full) and all(w.dtype == torch.float32 for w in half.values())
@@ -109,7 +116,7 @@ def test_facts_about_training_do_not_decide(folder):
 
 
 DAMAGES = {
-    r"model\.safetensors is missing or does not match its checksum: fetch it again or retrain": [
+    r"model\.safetensors is missing or does not match its checksum: fetch it again or train": [
         lambda folder: (folder / "model.safetensors").unlink(),
         lambda folder: (folder / "model.safetensors").write_bytes(b""),
         lambda folder: os.truncate(folder / "model.safetensors", 5000),
@@ -121,23 +128,23 @@ DAMAGES = {
         lambda folder: (folder / "config.json").unlink(),
         lambda folder: (folder / "config.json").write_text('{"format": 1'),
         lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe"),
+        lambda folder: (folder / "config.json").write_text("[1, 2]"),
     ],
     r"config\.json is not a model card of format 1": [
-        lambda folder: (folder / "config.json").write_text("[1, 2]"),
-        lambda folder: edit(folder / "config.json", format=2),
+        lambda folder: save_edited(folder / "config.json", format=2),
     ],
-    r"config\.json lacks 'encoder'": [lambda folder: edit(folder / "config.json", encoder=None)],
+    r"config\.json lacks 'encoder'": [lambda folder: save_edited(folder / "config.json", encoder=None)],
     r"config\.json: unet: 'depth' is unknown.*another version": [
-        lambda folder: edit(folder / "config.json", unet={"depth": 3})
+        lambda folder: save_edited(folder / "config.json", unet={"depth": 3})
     ],
     r"config\.json: diffusion: T must be of type int": [
-        lambda folder: edit(folder / "config.json", diffusion={"T": "many"})
+        lambda folder: save_edited(folder / "config.json", diffusion={"T": "many"})
     ],
     r"config\.json is damaged \(": [
-        lambda folder: edit(folder / "config.json", size=7),
-        lambda folder: edit(folder / "config.json", classes={"name": "x"}),
+        lambda folder: save_edited(folder / "config.json", size=7),
+        lambda folder: save_edited(folder / "config.json", classes={"name": "x"}),
     ],
-    r"config\.json was changed after the model was saved": [
+    r"config\.json was changed after it was saved": [
         lambda folder: edit(folder / "config.json", max_tokens=128),
         lambda folder: edit(folder / "config.json", diffusion={"prediction": "eps"}),
         lambda folder: edit(folder / "config.json", hash=None),

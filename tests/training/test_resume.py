@@ -18,7 +18,7 @@ from worlds.tiny import Deadly, cpu, curve_without_speed, fit
 import gcdp.experiments.datasets as datasets
 import gcdp.experiments.runs as runs
 import gcdp.experiments.train as train
-import gcdp.training.loop as training
+import gcdp.training.diffusion as training
 from gcdp.errors import TrainingError
 from gcdp.experiments.profile import load_profile
 from gcdp.storage import load_tensors

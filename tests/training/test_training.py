@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,13 +17,20 @@ from worlds import tiny
 from worlds.tiny import RECIPE, awake, cpu, fit
 
 import gcdp.training.distributed as processes
-import gcdp.training.loop as training
 from gcdp.errors import CheckpointError, ConfigError
 from gcdp.network.unet import Prediction, UNet
 from gcdp.storage import load_tensors
 from gcdp.training.checkpoint import load_model
 from gcdp.training.curve import Curve, read_curve
-from gcdp.training.loop import draw_times, learning_rate, run_hash, step_generator, train, validate
+from gcdp.training.diffusion import (
+    ConditionedUNet,
+    diffusion_loss,
+    draw_times,
+    train,
+    validate,
+    validation_times,
+)
+from gcdp.training.loop import batches, learning_rate, step_generator
 from gcdp.training.recipe import TrainConfig
 from gcdp.training.state import TrainingState
 
@@ -127,8 +135,8 @@ def test_model_folder_holds_the_average_and_its_facts(place, tmp_path):
     unet, _, card = load_model(result.folder, expected=place.card)
     state, _ = load_tensors(tmp_path / "state" / "state.safetensors")
     for name, w in unet.state_dict().items():
-        assert torch.equal(w, state[f"ema/{name}"].half().float())
-    assert not torch.equal(state["ema/image_head.weight"], state["model/image_head.weight"])
+        assert torch.equal(w, state[f"ema/unet.{name}"].half().float())
+    assert not torch.equal(state["ema/unet.image_head.weight"], state["model/unet.image_head.weight"])
     assert card.training["domain"] == "tiny" and card.training["steps"] == 12 and card.training["device"] == "cpu"
     assert card.training["settings"]["learning_rate"] == RECIPE.learning_rate
     with open(result.folder / "curve.csv", newline="") as file:
@@ -149,13 +157,46 @@ def test_models_with_one_half_train(place, tmp_path, half):
 def test_validation_repeats_itself(place):
     torch.manual_seed(0)
     unet = awake(UNet(place.card.unet))
-    network, process = training.ConditionedUNet(unet), place.card.build()[1]
-    first, again, other = (
-        validate(network, process, place.dataset(augment=False), replace(RECIPE, batch_size=size), cpu(), seed=seed)
-        for size, seed in ((4, 0), (4, 0), (4, 1))
-    )
+    network, process, pairs = ConditionedUNet(unet), place.card.build()[1], place.dataset(augment=False)
+    first, again, other = (validate(network, process, pairs, RECIPE, seed=seed) for seed in (0, 0, 1))
     assert first == again != other and set(first) == {"image", "layout"}
-    assert validate(network, process, place.dataset(augment=False), replace(RECIPE, validate_pairs=0), cpu()) == {}
+    assert validate(network, process, pairs, replace(RECIPE, seed=7)) == first
+    assert validate(network, process, pairs, replace(RECIPE, validate_pairs=0)) == {}
+
+
+@given(st.integers(1, 2000), st.integers(1, 1000), st.integers(0, 3))
+@settings(deadline=None)
+def test_every_slice_of_the_times_is_validated_once(count, T, seed):
+    """Slice i of n equal ones of 1..T holds the times t with i T / n < t <= (i + 1) T / n."""
+    times = validation_times(count, T, seed)
+    assert times.dtype == torch.int64 and 1 <= times.min() and times.max() <= T
+    assert torch.equal(times, validation_times(count, T, seed))
+    if count <= T:
+        assert sorted(((times * count - 1) // T).tolist()) == list(range(count))
+    else:  # slices narrower than a time: every time is taken, equally often up to one
+        counts = torch.bincount(times, minlength=T + 1)[1:]
+        assert counts.min() >= 1 and counts.max() - counts.min() <= 1
+
+
+def test_early_and_late_times_are_validated_alike(place, monkeypatch):
+    """Of 128 pairs and T = 1000, as everywhere in the profiles: no cluster of early times."""
+    seen = []
+
+    class Network(torch.nn.Linear):
+        def forward(self, x, y, log_snr_x, log_snr_y, tokens, mask, keep):
+            seen.extend(log_snr_x.tolist())
+            return Prediction(torch.zeros_like(x), torch.zeros(len(x), 5, *x.shape[2:]), {})
+
+    process = replace(place.card, diffusion=replace(tiny.PROCESS, T=1000)).build()[1]
+    pairs = [place.dataset(augment=False)[(i % 12, 0)] for i in range(128)]
+    data = type("Pairs", (list,), {"text": place.text})(pairs)
+    monkeypatch.setattr(type(data), "__getitem__", lambda self, item: pairs[item[0]])
+    validate(Network(1, 1), process, data, replace(RECIPE, validate_pairs=128))
+    assert len(seen) == 128
+    early = process.gaussian.schedule.log_snr(torch.tensor([28]))
+    assert sum(value >= float(early) for value in seen) in (3, 4)  # 128 * 28 / 1000 = 3.6
+    first = torch.tensor(seen[:16])  # the order is mixed: neighbors in the split lie far apart in time
+    assert not torch.equal(first, first.sort().values) and not torch.equal(first, first.sort(descending=True).values)
 
 
 def test_brain_float_runs_and_comes_near(place, tmp_path):
@@ -193,42 +234,25 @@ def test_launched_processes_that_train_alone_are_refused(monkeypatch):
         processes.make_accelerator("no")
 
 
-def test_captions_are_dropped_and_gradients_clipped_as_asked(place, monkeypatch):
+def test_captions_are_dropped_and_gradients_clipped_as_asked(place, tmp_path, monkeypatch):
     process, kept, clipped = place.card.build()[1], [], []
 
     def network(x, y, log_snr_x, log_snr_y, tokens, mask, keep):
         kept.append(keep.float().mean().item())
-        return Prediction(x * weight, weight.expand(len(x), 5, 2, 2), {})
+        return Prediction(x, torch.zeros(len(x), 5, 2, 2), {})
 
-    weight = torch.zeros(1, requires_grad=True)
     x, y = torch.zeros(4000, 3, 2, 2), torch.zeros(4000, 2, 2, dtype=torch.int64)
     batch = {"x": x, "y": y, "tokens": x, "mask": x}
-    accelerator = cpu()
-    monkeypatch.setattr(accelerator, "clip_grad_norm_", lambda parameters, norm: clipped.append(norm))
-    network.parameters = lambda: [weight]
-    for share, clip in ((0.0, 0.0), (0.3, 0.7), (1.0, 0.0)):
-        config = replace(RECIPE, text_drop=share, clip=clip)
-        training._Loop(network, process, None, config, accelerator).step(torch.optim.SGD([weight]), batch, 0)
-    assert kept == pytest.approx([1, 0.7, 0], abs=0.03) and clipped == [0.7]
+    for share in (0.0, 0.3, 1.0):
+        diffusion_loss(
+            network, batch, step_generator(0, 0, 0), process=process, config=replace(RECIPE, text_drop=share)
+        )
+    assert kept == pytest.approx([1, 0.7, 0], abs=0.03)
 
-
-def test_settings_of_another_run_are_refused(place, tmp_path):
-    fit(place, tmp_path, steps=5)
-    with pytest.raises(CheckpointError, match="state holds a run with other settings: restore them, or delete"):
-        fit(place, tmp_path, steps=6)
-    assert fit(place, tmp_path, steps=5, log_every=1, checkpoint_every=2, validate_every=1).steps_run == 0
-    (tmp_path / "state" / "state.safetensors").write_bytes(b"damaged")
-    with pytest.raises(CheckpointError, match=r"state\.safetensors is missing or damaged: delete it and run again"):
-        fit(place, tmp_path, steps=5)
-
-
-def test_the_hash_of_a_run_covers_what_decides_its_weights(place):
-    same = [{"log_every": 1}, {"checkpoint_every": 1}, {"validate_every": 1}, {"workers": 2}, {"compile": True}]
-    other = [{"seed": 1}, {"steps": 1}, {"learning_rate": 0.1}, {"precision": "bf16"}, {"diagonal": 0.1}]
-    own = run_hash(place.card, RECIPE)
-    assert {run_hash(place.card, replace(RECIPE, **change)) for change in same} == {own}
-    assert len({own, *(run_hash(place.card, replace(RECIPE, **change)) for change in other)}) == 6
-    assert own != run_hash(replace(place.card, size=(16, 32)), RECIPE)
+    monkeypatch.setattr(Accelerator, "clip_grad_norm_", lambda self, parameters, norm: clipped.append(norm))
+    for clip in (0.0, 0.7):
+        fit(place, tmp_path / str(clip), steps=1, clip=clip)
+    assert clipped == [0.7]
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker:UserWarning")
@@ -239,7 +263,7 @@ def test_workers_change_nothing(place, tmp_path):
 
 
 def test_the_loader_can_be_sent_to_spawned_workers(place):
-    loader = training._Loop(None, None, place.dataset(), RECIPE, cpu()).batches(0).iterable
+    loader = batches(place.dataset(), RECIPE, cpu(), text=place.text).iterable
     assert isinstance(loader, DataLoader)
     again, collate = pickle.loads(pickle.dumps((loader.dataset, loader.collate_fn)))
     batch = collate([again[entry] for entry in loader.batch_sampler.batch(0)])

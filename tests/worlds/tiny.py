@@ -27,7 +27,7 @@ from gcdp.diffusion.joint import DiffusionConfig
 from gcdp.network.unet import UNet, UNetConfig
 from gcdp.text.cache import TextCache
 from gcdp.training.checkpoint import ModelCard
-from gcdp.training.loop import TrainingResult, train
+from gcdp.training.diffusion import TrainingResult, train
 from gcdp.training.recipe import TrainConfig
 
 SIZE = (8, 16)

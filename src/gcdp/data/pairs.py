@@ -15,7 +15,8 @@ from gcdp.data.captions import mirror_caption, with_mirrors
 from gcdp.data.classes import ClassTable
 from gcdp.data.images import resize_larger, to_tensor
 from gcdp.errors import ConfigError, DataError
-from gcdp.storage import atomic_folder, read_json, sha256
+from gcdp.storage import atomic_folder, fingerprint, read_json, sha256
+from gcdp.validation import to_dict
 
 VERSION = 2
 _REBUILD = "run the data stage (notebook 01_data) again to rebuild it"
@@ -166,6 +167,11 @@ class PairStore:
             raise DataError(f"{path} holds {array.dtype} {array.shape}, its index uint8 {shape}: {_REBUILD}.")
         return array
 
+    @property
+    def checksums(self) -> dict[str, str]:
+        """SHA-256 of every array as noted in the index."""
+        return {name: noted["sha256"] for name, noted in self._files.items()}
+
     def verify(self) -> None:
         """Compare the SHA-256 of the arrays with the index, reading them whole; raises DataError."""
         for name, noted in self._files.items():
@@ -248,6 +254,15 @@ class PairDataset(Dataset):
                 f"{len(absent)} captions are missing in text cache {self.text.folder}, first {absent[0]!r}: "
                 "build the cache again with every split's captions (with_mirrors where classes have twins)."
             )
+
+    @property
+    def fingerprint(self) -> str:
+        """Short hash of all that decides the items: arrays, classes, captions, text, augmentation, rows and seed."""
+        text = None if self.text is None else self.text.fingerprint
+        views = None if self.augmentation is None else to_dict(self.augmentation)
+        store, classes = self.store.checksums, self.store.classes.to_dict()
+        decisive = [store, classes, self.captions, text, views, self.rows.tolist(), self.seed]
+        return fingerprint({"decisive": decisive})
 
     def __len__(self) -> int:
         return len(self.rows)

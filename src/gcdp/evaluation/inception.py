@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gcdp.devices import default_device
 from gcdp.errors import ConfigError
 from gcdp.evaluation import frechet
 from gcdp.evaluation.referees.segmenter import image_batches
@@ -54,7 +55,7 @@ def load_inception(weights: str | Path | None = None, device: str | None = None)
         raise ConfigError('FID needs the package torch-fidelity: install it with pip install "gcdp[fid]"') from error
     path = Path(torch.hub.get_dir(), "checkpoints", WEIGHTS) if weights is None else Path(weights)
     network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=_plain_weights(path))
-    return network.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return network.to(default_device(device))
 
 
 @torch.inference_mode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 from gcdp.errors import CheckpointError, ConfigError
@@ -20,7 +19,7 @@ from gcdp.generators.pixel_classifier import (
 )
 from gcdp.generators.two_stage import TwoStagePipeline
 from gcdp.training.checkpoint import ModelCard, load_card, load_model
-from gcdp.training.loop import TrainingResult, train
+from gcdp.training.diffusion import TrainingResult, train
 from gcdp.validation import build
 
 OPTIONS = {"latent": LatentConfig, "pixel_classifier": PixelClassifierConfig}
@@ -36,8 +35,8 @@ def options(profile: Profile, model: str):
     return build(OPTIONS[config.kind], config.options, f"params/{profile.name}.yaml: models.{model}.options")
 
 
-def fit(profile: Profile, model: str, run: Run, short: bool = False) -> TrainingResult:
-    """Train a model of its own kind by `run`; `short` is a demonstration, with fewer steps of everything.
+def fit(profile: Profile, model: str, run: Run) -> TrainingResult:
+    """Train a model of its own kind by `run`.
 
     Raises ConfigError for a composed model, and what the training raises.
     """
@@ -46,10 +45,7 @@ def fit(profile: Profile, model: str, run: Run, short: bool = False) -> Training
     if kind == "diffusion":
         return train(run.card, run.pairs, run.config, *places)
     if kind == "latent":
-        config = options(profile, model)
-        if short:
-            config = replace(config, autoencoder=replace(config.autoencoder, steps=run.config.steps))
-        return train_latent(run.card, run.pairs, config, run.config, *places)
+        return train_latent(run.card, run.pairs, options(profile, model), run.config, *places)
     raise ConfigError(f"'{model}' is made of {', '.join(profile.model(model).parts.values())}: train these")
 
 

@@ -24,12 +24,10 @@ from gcdp.evaluation.referees.published import load_referee
 from gcdp.evaluation.referees.segmenter import Reading
 from gcdp.evaluation.scores import RealReference, score
 from gcdp.evaluation.statistics import undefined
-from gcdp.experiments.alignment_training import train_two_tower
-from gcdp.experiments.attribute_training import train_attributes
 from gcdp.experiments.datasets import HeldOut, open_pairs, training_augmentation
 from gcdp.experiments.profile import Profile, repository_root
+from gcdp.experiments.referee_training import train_attributes, train_segmenter, train_two_tower
 from gcdp.experiments.runs import released_folder
-from gcdp.experiments.segmenter_training import train_segmenter
 from gcdp.storage import write_json
 from gcdp.text.encoder import load_encoder
 from gcdp.toy.worlds import WORLDS

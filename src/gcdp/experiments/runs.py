@@ -23,7 +23,7 @@ from gcdp.training.recipe import TrainConfig
 
 @dataclass(frozen=True)
 class Run:
-    """One training run of a profile: what `gcdp.training.loop.train` takes."""
+    """One training run of a profile: what `gcdp.training.diffusion.train` takes."""
 
     card: ModelCard
     pairs: PairDataset

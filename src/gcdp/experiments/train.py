@@ -11,7 +11,7 @@ from accelerate import PartialState
 
 from gcdp.errors import GCDPError
 from gcdp.experiments.runs import prepare_run
-from gcdp.training.loop import train
+from gcdp.training.diffusion import train
 
 
 def main() -> None:

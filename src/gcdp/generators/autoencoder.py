@@ -7,7 +7,6 @@ as it finds images.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +18,8 @@ from torch import Tensor, nn
 from gcdp.data.images import GRAY_LEVELS
 from gcdp.data.pairs import PairDataset
 from gcdp.errors import CheckpointError, ConfigError
-from gcdp.storage import atomic_write, fingerprint, load_tensors, save_tensors, sha256
 from gcdp.validation import require_range
+from gcdp.weights import Guard, load_weights, to_half
 
 FORMAT = 1
 NAME = "autoencoder"  # of the two files in a model folder
@@ -28,7 +27,7 @@ BATCH = 16  # images encoded at once where latents are measured
 MEASURED = 1024  # images whose latents decide shift and scale
 INSIDE = 0.999  # share of latents that the scale puts within [-1, 1]
 DEAD = 1e-3  # smallest scale: a channel that hardly varies must not become a channel of noise
-REMEDY = "fetch it again or train the latent model"
+GUARD = Guard("fetch it again or train the latent model", NAME, f"{NAME}.json", bound=True)
 
 
 @dataclass(frozen=True)
@@ -203,38 +202,27 @@ def reconstruction(autoencoder: Autoencoder, pairs: PairDataset, count: int = 12
 
 def save_autoencoder(folder: Path, autoencoder: Autoencoder) -> None:
     """Write autoencoder.safetensors, in half precision, and autoencoder.json, each atomically."""
-    weights = {k: w.half() if w.is_floating_point() else w for k, w in autoencoder.network.state_dict().items()}
-    save_tensors(folder / f"{NAME}.safetensors", weights)
-    described = {
+    card = {
         "format": FORMAT,
         "architecture": autoencoder.architecture,
         "mean": autoencoder.mean,
         "scale": autoencoder.scale,
-        "sha256": sha256(folder / f"{NAME}.safetensors"),
+        "facts": autoencoder.facts,
     }
-    with atomic_write(folder / f"{NAME}.json") as partial:
-        text = json.dumps({**described, "facts": autoencoder.facts, "hash": fingerprint(described)}, indent=1)
-        partial.write_text(text + "\n", encoding="utf-8")
+    GUARD.save(folder, to_half(autoencoder.network.state_dict()), card)
 
 
 def load_autoencoder(folder: Path, device: str | torch.device = "cpu") -> Autoencoder:
     """Read what `save_autoencoder` wrote. Raises CheckpointError if it is missing, damaged or altered."""
-    folder = Path(folder)
-    path, weights = folder / f"{NAME}.json", folder / f"{NAME}.safetensors"
+    card, path = GUARD.read(folder), Path(folder) / GUARD.card
+    if card.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is of another format than {FORMAT}: {GUARD.remedy}")
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        described = {key: value for key, value in stored.items() if key not in ("facts", "hash")}
-        architecture, mean, scale, checksum = (stored[k] for k in ("architecture", "mean", "scale", "sha256"))
-        facts, known = stored["facts"], stored["hash"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} is missing or damaged: {REMEDY}") from error
-    if stored.get("format") != FORMAT or known != fingerprint(described):
-        raise CheckpointError(f"{path} was changed after it was saved, or by another version: {REMEDY}")
-    if not weights.is_file() or sha256(weights) != checksum:
-        raise CheckpointError(f"{weights} is missing or does not match its checksum: {REMEDY}")
-    try:
+        architecture, mean, scale, facts = (card[key] for key in ("architecture", "mean", "scale", "facts"))
         network = diffusers_class()(**architecture)
-        network.load_state_dict({k: w.float() for k, w in load_tensors(weights)[0].items()})
-    except (RuntimeError, TypeError) as error:
-        raise CheckpointError(f"{weights} does not fit the network of this version: {REMEDY}") from error
-    return Autoencoder(network.to(device), architecture, mean, scale, facts, known)
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} does not describe a network of this version ({error}): {GUARD.remedy}"
+        ) from error
+    network = load_weights(network, GUARD.weights(folder, card), device)
+    return Autoencoder(network, architecture, mean, scale, facts, card["hash"])

@@ -13,37 +13,22 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
+from torch import Tensor
+from torch.utils.data import Dataset
 
-from gcdp.data.batches import EpochBatches
-from gcdp.data.pairs import PairDataset, collate
-from gcdp.errors import CheckpointError, ConfigError, TrainingError
-from gcdp.generators.autoencoder import (
-    NAME,
-    Autoencoder,
-    AutoencoderConfig,
-    diffusers_class,
-    load_autoencoder,
-    pretrained_autoencoder,
-    reconstruction,
-    save_autoencoder,
-    standardized,
-)
+from gcdp.data.pairs import PairDataset
+from gcdp.devices import default_device
+from gcdp.errors import CheckpointError, ConfigError
+from gcdp.generators.autoencoder import NAME, Autoencoder, AutoencoderConfig, load_autoencoder, save_autoencoder
+from gcdp.generators.autoencoder_training import train_autoencoder
 from gcdp.generators.pipeline import Pipeline
 from gcdp.generators.samples import Samples
-from gcdp.storage import fingerprint, half_rounded
+from gcdp.storage import fingerprint
 from gcdp.text.encoder import load_encoder
 from gcdp.training.checkpoint import ModelCard, load_model, with_training
-from gcdp.training.curve import Curve
-from gcdp.training.distributed import graceful_stop, ignore_interrupt, make_accelerator
-from gcdp.training.loop import OPERATIONAL, TrainingResult, learning_rate, step_generator, train
+from gcdp.training.diffusion import TrainingResult, train
+from gcdp.training.distributed import make_accelerator
 from gcdp.training.recipe import TrainConfig
-from gcdp.training.state import TrainingState
-from gcdp.validation import to_dict
-
-FIRST_LOG_VARIANCE = -6.0  # of the latents before training
 
 
 @dataclass(frozen=True)
@@ -65,6 +50,11 @@ class LatentPairs(Dataset):
 
     def __init__(self, pairs: PairDataset, autoencoder: Autoencoder):
         self.pairs, self.autoencoder, self.text = pairs, autoencoder, pairs.text
+
+    @property
+    def fingerprint(self) -> str:
+        """Short hash of everything that decides the items."""
+        return fingerprint({"pairs": self.pairs.fingerprint, "autoencoder": self.autoencoder.identity})
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -120,7 +110,7 @@ def load_latent(
     encoder or where diffusers is not installed.
     """
     path = Path(path)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device(device)
     unet, process, card = load_model(path, expected)
     if NAME not in card.training:
         raise CheckpointError(f"{path} holds no latent model: open it with gcdp.load_pipeline")
@@ -160,7 +150,8 @@ def train_latent(
         recipe: of the diffusion. The autoencoder follows it but for its own steps and rate.
         state_folder: holds a folder for each half; that of the diffusion is named after the autoencoder.
 
-    Raises ConfigError where image size, autoencoder and network do not fit, and what `gcdp.training.loop.train` raises.
+    Raises ConfigError where image size, autoencoder and network do not fit, and what `gcdp.training.diffusion.train`
+    raises.
     """
     state_folder, model_folder = Path(state_folder), Path(model_folder)
     accelerator = accelerator or make_accelerator(recipe.precision)
@@ -191,107 +182,3 @@ def _check_size(card: ModelCard, factor: int) -> None:
             f"image size {list(card.size)} must be a multiple of {total}, {factor} for the autoencoder times "
             f"{card.unet.downsampling} for the network: give either fewer widths, or change the size"
         )
-
-
-class _Objective(nn.Module):
-    """The training loss in one forward pass, so that DDP and autocast wrap encoder and decoder."""
-
-    def __init__(self, network: nn.Module):
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Mean absolute error, and KL to a standard normal in nats a pixel value; both scalar."""
-        posterior = self.network.encode(x).latent_dist
-        mean, std = posterior.mean.float(), posterior.std.float()
-        noise = torch.randn(mean.shape, generator=generator).to(mean.device)
-        error = (self.network.decode(mean + std * noise).sample.float() - x).abs().mean()
-        return error, posterior.kl().float().sum() / x.numel()
-
-
-def train_autoencoder(
-    config: AutoencoderConfig,
-    pairs: PairDataset,
-    recipe: TrainConfig,
-    state_folder: Path,
-    validation: PairDataset | None,
-    accelerator: Accelerator,
-) -> Autoencoder:
-    """The autoencoder of `config`: trained on the images of `pairs`, resumable from `state_folder`, or published.
-
-    Of the recipe it uses batch_size, betas, decay, clip, EMA, precision, seed and the intervals of logging and
-    checkpoints. `facts` of the result hold the error of reconstruction on `validation`.
-
-    Raises ConfigError for a published autoencoder that cannot be had, TrainingError if the loss stops being finite
-    or the run is interrupted, CheckpointError if `state_folder` belongs to other settings.
-    """
-    if config.pretrained:
-        network, architecture = pretrained_autoencoder(config.pretrained)
-        facts = {"pretrained": config.pretrained}
-    else:
-        recipe = replace(recipe, steps=config.steps, learning_rate=config.learning_rate)
-        architecture = config.architecture()
-        torch.manual_seed(recipe.seed)
-        network = diffusers_class()(**architecture).to(memory_format=torch.channels_last)
-        with torch.no_grad():  # a posterior as wide as its prior would drown what the encoder has yet to learn
-            network.quant_conv.bias[config.channels :] = FIRST_LOG_VARIANCE
-        weights = _fit(network, config, pairs, recipe, state_folder, accelerator)
-        network.load_state_dict(half_rounded(weights))
-        facts = {"images": len(pairs), "steps": config.steps, "config": to_dict(config)}
-    autoencoder = standardized(network.to(accelerator.device), architecture, pairs, facts)
-    if validation is not None:
-        autoencoder.facts["reconstruction"] = reconstruction(autoencoder, validation)
-    return autoencoder
-
-
-def _fit(network, config, pairs, recipe: TrainConfig, state_folder: Path, accelerator) -> dict[str, Tensor]:
-    """EMA weights after `recipe.steps` steps."""
-    optimizer = torch.optim.AdamW(
-        network.parameters(), recipe.learning_rate, betas=recipe.betas, weight_decay=recipe.weight_decay
-    )
-    objective, optimizer = accelerator.prepare(_Objective(network), optimizer)
-    settings = {k: v for k, v in to_dict(recipe).items() if k not in OPERATIONAL}
-    run = fingerprint({"autoencoder": to_dict(config), "images": len(pairs), **settings})
-    state = TrainingState(network, optimizer, recipe.ema_decay, state_folder, run, accelerator)
-    first = state.resume()
-    curve = Curve(state_folder / "curve.csv", first, state.pending)
-    with graceful_stop() as stop:
-        for step, batch in enumerate(_batches(pairs, recipe, first, accelerator), start=first):
-            rate = optimizer.param_groups[0]["lr"] = learning_rate(recipe, step)
-            generator = step_generator(recipe.seed, step, accelerator.process_index)
-            error, kl = objective(batch["x"].to(accelerator.device, memory_format=torch.channels_last), generator)
-            accelerator.backward(error + config.kl_weight * kl)
-            if recipe.clip:
-                accelerator.clip_grad_norm_(objective.parameters(), recipe.clip)
-            optimizer.step()
-            optimizer.zero_grad()
-            done = step + 1
-            state.update_ema(done, recipe.ema_every)
-            curve.add({"image": error.detach()}, recipe.batch_size)
-            last, interrupted = done == recipe.steps, stop.agreed(accelerator)
-            if done % recipe.log_every == 0 or last:
-                curve.log(done, rate, state.last_saved)
-            if done % recipe.checkpoint_every == 0 or last or interrupted:
-                curve.check_finite(done, state.last_saved)
-                if accelerator.is_main_process:
-                    curve.flush()
-                state.save(done, curve.pending())
-            if interrupted and not last:
-                raise TrainingError(
-                    f"training of the autoencoder was interrupted at step {done} of {recipe.steps}: run again to go on"
-                )
-    return state.ema
-
-
-def _batches(pairs: PairDataset, recipe: TrainConfig, first: int, accelerator) -> tqdm:
-    rank, world = accelerator.process_index, accelerator.num_processes
-    sampler = EpochBatches(len(pairs), recipe.batch_size, recipe.seed, recipe.steps, first, rank, world)
-    loader = DataLoader(
-        pairs,
-        batch_sampler=sampler,
-        num_workers=recipe.workers,
-        collate_fn=collate,
-        worker_init_fn=ignore_interrupt,
-    )
-    hidden = not accelerator.is_main_process
-    return tqdm(loader, "autoencoder", recipe.steps, initial=first, disable=hidden, unit="step", mininterval=5)

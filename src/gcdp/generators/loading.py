@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
+from gcdp.devices import default_device
 from gcdp.errors import CheckpointError
 from gcdp.generators.pipeline import Pipeline
 from gcdp.text.encoder import load_encoder
@@ -36,6 +35,6 @@ def load_pipeline(
     if card.unet.image_channels not in (0, 3):
         raise CheckpointError(f"{path} draws latents, but its config.json names no autoencoder: train the model again")
     unet, process, card = load_model(path)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device(device)
     encoder = load_encoder(card.encoder, max_tokens=card.max_tokens, folder=text_folder)
     return Pipeline(unet.to(device), process, card, encoder.encode, dtype)

@@ -172,6 +172,7 @@ class Pipeline:
         return y.to(self.device)
 
 
+
 def _checked_captions(captions: str | Sequence[str]) -> list[str]:
     captions = [captions] if isinstance(captions, str) else list(captions)
     if not captions or not all(isinstance(caption, str) for caption in captions):

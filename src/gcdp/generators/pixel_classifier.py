@@ -8,7 +8,6 @@ class, and then labels the images that the same network generates. The classifie
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,8 +27,10 @@ from gcdp.errors import CheckpointError, ConfigError, DataError, TrainingError
 from gcdp.generators.pipeline import Pipeline
 from gcdp.generators.samples import Samples
 from gcdp.network.unet import UNet
-from gcdp.storage import atomic_write, fingerprint, load_tensors, save_tensors, sha256
 from gcdp.validation import build, require_one_of, require_range, to_dict
+from gcdp.weights import Guard, load_weights
+
+GUARD = Guard("fit the pixel classifier again")
 
 
 @dataclass(frozen=True)
@@ -144,12 +145,9 @@ class PixelClassifier:
 
     def save(self, folder: str | Path) -> None:
         """Write model.safetensors and config.json into `folder`, each atomically; the network is not copied."""
-        path = Path(folder) / "model.safetensors"
-        save_tensors(path, self.ensemble.state_dict())
-        card = {"classifier": to_dict(self.config), "network": weights_hash(self.pipeline.unet)}
-        described = {**card, "facts": self.facts, "hash": fingerprint(card), "sha256": sha256(path)}
-        with atomic_write(Path(folder) / "config.json") as partial:
-            partial.write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+        network = weights_hash(self.pipeline.unet)
+        card = {"classifier": to_dict(self.config), "network": network, "facts": self.facts}
+        GUARD.save(Path(folder), self.ensemble.state_dict(), card)
 
 
 def load_pixel_classifier(folder: str | Path, pipeline: Pipeline) -> PixelClassifier:
@@ -157,22 +155,17 @@ def load_pixel_classifier(folder: str | Path, pipeline: Pipeline) -> PixelClassi
 
     Raises CheckpointError for a missing, damaged or altered folder, or one that was fitted on another network.
     """
-    path, described = Path(folder) / "model.safetensors", Path(folder) / "config.json"
+    card, path = GUARD.read(folder), Path(folder) / GUARD.card
     try:
-        card = json.loads(described.read_text(encoding="utf-8"))
-        config = build(PixelClassifierConfig, card["classifier"], str(described))
-        altered = card["hash"] != fingerprint({name: card[name] for name in ("classifier", "network")})
-        if altered or not path.is_file() or sha256(path) != card["sha256"]:
-            raise ValueError("its checksum does not match")
-        facts, network = card["facts"], card["network"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder} is missing or damaged ({error}): fit the pixel classifier again") from error
+        config = build(PixelClassifierConfig, card["classifier"], str(path))
+        network, facts, width = card["network"], card["facts"], card["facts"]["features"]
+    except (ConfigError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is not the card of a pixel classifier ({error}): {GUARD.remedy}") from error
     if network != weights_hash(pipeline.unet):
         raise CheckpointError(f"{folder} was fitted on another network: load that one, or fit the classifier again")
-    weights = load_tensors(path)[0]
-    ensemble = PixelEnsemble(len(weights["mean"]), pipeline.classes.num_classes, config)
-    ensemble.load_state_dict(weights)
-    return PixelClassifier(pipeline, ensemble.to(pipeline.device), config, facts)
+    ensemble = PixelEnsemble(width, pipeline.classes.num_classes, config)
+    ensemble = load_weights(ensemble, GUARD.weights(folder, card), pipeline.device)
+    return PixelClassifier(pipeline, ensemble, config, facts)
 
 
 def weights_hash(unet: UNet) -> str:

@@ -1,26 +1,22 @@
-"""Models and resume states on disk: safetensors for numbers, JSON for settings; loading never executes code."""
+"""Models on disk: safetensors for numbers, JSON for settings; loading never executes code."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from gcdp.data.classes import ClassTable
 from gcdp.diffusion.joint import DiffusionConfig, GaussianCategoricalDiffusion
 from gcdp.errors import CheckpointError, ConfigError, DataError
 from gcdp.network.unet import UNet, UNetConfig
-from gcdp.storage import atomic_write, fingerprint, load_tensors, save_tensors, sha256
 from gcdp.validation import build, to_dict
+from gcdp.weights import Guard, load_weights
 
 FORMAT = 1
-
-
-UNHASHED = ("training", "hash", "sha256")  # what config.json notes without deciding whether weights fit
+GUARD = Guard("fetch it again or train the model", unhashed="training")
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,7 @@ class ModelCard:
 
     def hash(self) -> str:
         """Fingerprint of what decides whether weights fit: network, process, classes, size and encoder."""
-        return fingerprint({k: v for k, v in self.to_dict().items() if k not in UNHASHED})
+        return GUARD.hash(self.to_dict())
 
     def build(self) -> tuple[UNet, GaussianCategoricalDiffusion]:
         """A fresh network and its process."""
@@ -81,32 +77,14 @@ class ModelCard:
         return UNet(self.unet), process
 
 
-def save_model(folder: Path, weights: dict[str, Tensor], card: ModelCard, half: bool = False) -> None:
-    """Write model.safetensors and config.json into `folder`, each atomically; `half` stores float16."""
-    if half:
-        weights = {name: w.half() if w.is_floating_point() else w for name, w in weights.items()}
-    save_tensors(folder / "model.safetensors", weights)
-    described = {**card.to_dict(), "hash": card.hash(), "sha256": sha256(folder / "model.safetensors")}
-    with atomic_write(folder / "config.json") as partial:
-        partial.write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+def save_model(folder: Path, weights: dict[str, Tensor], card: ModelCard) -> None:
+    """Write model.safetensors and config.json into `folder`, each atomically."""
+    GUARD.save(folder, weights, card.to_dict())
 
 
 def load_card(folder: Path) -> ModelCard:
-    """Read config.json of a model folder. Raises CheckpointError if it is missing or damaged."""
-    return _read_card(Path(folder))[0]
-
-
-def _read_card(folder: Path) -> tuple[ModelCard, str]:
-    """(card, checksum of the weights) of a model folder; an edited card no longer fits its own hash."""
-    path = folder / "config.json"
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is missing or damaged: fetch it again or train the model") from error
-    card = ModelCard.from_dict(stored, str(path))
-    if stored.get("hash") != fingerprint({k: v for k, v in stored.items() if k not in UNHASHED}):
-        raise CheckpointError(f"{path} was changed after the model was saved: fetch it again or retrain")
-    return card, stored.get("sha256", "")
+    """Read config.json of a model folder. Raises CheckpointError if it is missing, damaged or was edited."""
+    return ModelCard.from_dict(GUARD.read(folder), str(Path(folder) / GUARD.card))
 
 
 def load_model(folder: Path, expected: ModelCard | None = None):
@@ -115,25 +93,19 @@ def load_model(folder: Path, expected: ModelCard | None = None):
     `expected`: refuse weights whose network, process, classes, size or encoder differ from this card.
     """
     folder = Path(folder)
-    card, checksum = _read_card(folder)
-    path = folder / "model.safetensors"
+    content = GUARD.read(folder)
+    card = ModelCard.from_dict(content, str(folder / GUARD.card))
     if expected is not None:
         check_match(card, expected, folder)
-    if not path.is_file() or sha256(path) != checksum:
-        raise CheckpointError(f"{path} is missing or does not match its checksum: fetch it again or retrain")
     unet, process = card.build()
-    try:
-        unet.load_state_dict({name: w.float() for name, w in load_tensors(path)[0].items()})
-    except RuntimeError as error:
-        raise CheckpointError(f"{path} does not fit the network of this version: retrain it") from error
-    return unet.eval().requires_grad_(False), process, card
+    return load_weights(unet, GUARD.weights(folder, content)), process, card
 
 
 def check_match(card: ModelCard, expected: ModelCard, folder: Path) -> None:
     """Raise CheckpointError naming the first setting in which the card of `folder` differs from the expected one."""
     stored, wanted = card.to_dict(), expected.to_dict()
     for section in wanted:
-        if section in UNHASHED or stored[section] == wanted[section]:
+        if section == GUARD.unhashed or stored[section] == wanted[section]:
             continue
         detail, was, now = section, stored[section], wanted[section]
         if isinstance(now, dict):
@@ -147,25 +119,3 @@ def check_match(card: ModelCard, expected: ModelCard, folder: Path) -> None:
 def with_training(card: ModelCard, **facts: Any) -> ModelCard:
     """A copy of the card with facts about the training run added."""
     return replace(card, training={**card.training, **facts})
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Flatten an optimizer's state to named tensors: "<parameter index>.<state name>"."""
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{i}.{name}": torch.as_tensor(value).clone() for i, entry in state.items() for name, value in entry.items()
-    }
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Inverse of `optimizer_tensors`; the parameter groups keep their configured settings."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        index, name = key.split(".", 1)
-        like = parameters[int(index)]
-        if value.shape == like.shape:  # moments keep the memory layout of their parameter, and so their last bit
-            value = torch.empty_like(like, dtype=value.dtype).copy_(value)
-        state.setdefault(int(index), {})[name] = value
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})

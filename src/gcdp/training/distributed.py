@@ -37,16 +37,24 @@ def make_accelerator(precision: str) -> Accelerator:
     return accelerator
 
 
+AGREE_EVERY = 20  # steps between two agreements of several processes to stop: each waits for all devices
+
+
 class StopRequest:
     """Set by an interrupt or termination signal; the loop finishes its step, saves and stops."""
 
     def __init__(self):
         self.requested = False
 
-    def agreed(self, accelerator: Accelerator) -> bool:
-        """Whether any process was asked to stop: all must leave at the same step, or the others wait for ever."""
+    def agreed(self, accelerator: Accelerator, step: int) -> bool:
+        """Whether any process was asked to stop: all must leave at the same step, or the others wait for ever.
+
+        Several processes ask each other every `AGREE_EVERY` steps only; one alone stops at any step.
+        """
         if accelerator.num_processes == 1:
             return self.requested
+        if step % AGREE_EVERY:
+            return False
         asked = accelerator.reduce(torch.tensor(float(self.requested), device=accelerator.device))
         return bool(asked > 0)
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from gcdp.validation import require_one_of, require_range
 
 PRECISIONS = ("no", "fp16", "bf16")
-
-
 TIMES = ("joint", "image_given_layout")
+# settings that may change between an interruption and its continuation
+OPERATIONAL = ("log_every", "validate_every", "checkpoint_every", "workers", "compile")
 
 
 @dataclass(frozen=True)

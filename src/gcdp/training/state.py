@@ -9,25 +9,25 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from gcdp.errors import CheckpointError
-from gcdp.network.unet import UNet
 from gcdp.storage import load_tensors, save_tensors
-from gcdp.training.checkpoint import optimizer_tensors, restore_optimizer
 from gcdp.training.curve import not_finite
 
 
 class TrainingState:
     """Network, EMA and optimizer, saved together and atomically in `folder`/state.safetensors."""
 
-    def __init__(self, unet: UNet, optimizer, decay: float, folder: Path, run_hash: str, accelerator: Accelerator):
-        self.unet, self.optimizer, self.decay = unet, optimizer, decay
+    def __init__(
+        self, network: nn.Module, optimizer, decay: float, folder: Path, run_hash: str, accelerator: Accelerator
+    ):
+        self.network, self.optimizer, self.decay = network, optimizer, decay
         self.folder, self.run_hash, self.accelerator = folder, run_hash, accelerator
         self.path = folder / "state.safetensors"
         self.last_saved = 0
         self.pending: dict = {}
-        self.ema = {name: p.detach().clone() for name, p in unet.state_dict().items()}
+        self.ema = {name: p.detach().clone() for name, p in network.state_dict().items()}
 
     def update_ema(self, done: int, every: int) -> None:
         """ema <- d ema + (1 - d) weights every few steps, with d ramped up from 0 as (1 + n) / (10 + n)."""
@@ -36,7 +36,7 @@ class TrainingState:
         n = done // every
         d = min(self.decay, (1 + n) / (10 + n))
         with torch.no_grad():
-            for name, p in self.unet.state_dict().items():
+            for name, p in self.network.state_dict().items():
                 if p.is_floating_point():
                     self.ema[name].lerp_(p, 1 - d)
                 else:  # a counter
@@ -45,25 +45,25 @@ class TrainingState:
     @contextmanager
     def ema_weights(self) -> Iterator[None]:
         """Run a block with the EMA weights in the network."""
-        raw = {name: p.detach().clone() for name, p in self.unet.state_dict().items()}
-        self.unet.load_state_dict(self.ema)
+        raw = {name: p.detach().clone() for name, p in self.network.state_dict().items()}
+        self.network.load_state_dict(self.ema)
         try:
             yield
         finally:
-            self.unet.load_state_dict(raw)
+            self.network.load_state_dict(raw)
 
     def save(self, step: int, pending: dict) -> None:
         """Write the state after `step` steps, with the curve's `pending` sums.
 
         Raises TrainingError if a weight is not finite, CheckpointError on a full disk; the old file is then kept.
         """
-        weights = torch.stack([p.isfinite().all() for p in self.unet.parameters()])
+        weights = torch.stack([p.isfinite().all() for p in self.network.parameters()])
         if not weights.all():
             raise not_finite("a weight", step, self.last_saved, self.folder)
         self.last_saved = step
         if not self.accelerator.is_main_process:
             return
-        parts = {"model": self.unet.state_dict(), "ema": self.ema, "optimizer": optimizer_tensors(self.optimizer)}
+        parts = {"model": self.network.state_dict(), "ema": self.ema, "optimizer": optimizer_tensors(self.optimizer)}
         tensors = {f"{part}/{name}": value for part, values in parts.items() for name, value in values.items()}
         scaler = self.accelerator.scaler
         facts = {
@@ -92,7 +92,7 @@ class TrainingState:
             part, name = key.split("/", 1)
             parts[part][name] = value
         try:
-            self.unet.load_state_dict(parts["model"])
+            self.network.load_state_dict(parts["model"])
             for name in self.ema:
                 self.ema[name].copy_(parts["ema"][name])
             restore_optimizer(self.optimizer, parts["optimizer"])
@@ -105,3 +105,25 @@ class TrainingState:
         self.pending = facts.get("pending", {})
         self.last_saved = facts["step"]
         return facts["step"]
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Flatten an optimizer's state to named tensors: "<parameter index>.<state name>"."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{i}.{name}": torch.as_tensor(value).clone() for i, entry in state.items() for name, value in entry.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Inverse of `optimizer_tensors`; the parameter groups keep their configured settings."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        like = parameters[int(index)]
+        if value.shape == like.shape:  # moments keep the memory layout of their parameter, and so their last bit
+            value = torch.empty_like(like, dtype=value.dtype).copy_(value)
+        state.setdefault(int(index), {})[name] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

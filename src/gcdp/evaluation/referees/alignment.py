@@ -21,13 +21,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gcdp.data.images import to_tensor
+from gcdp.devices import default_device
 from gcdp.errors import CheckpointError, ConfigError, DataError
 from gcdp.evaluation.referees.attributes import ImageTrunk
-from gcdp.evaluation.referees.files import load_weights, read_referee, save_referee
+from gcdp.evaluation.referees.files import read_referee, save_referee
 from gcdp.evaluation.referees.segmenter import image_batches
 from gcdp.evaluation.statistics import Estimate, bootstrap_ratio
 from gcdp.text.encoder import TextEncoder
 from gcdp.validation import build, require_range, to_dict
+from gcdp.weights import load_weights
 
 CROWD = 32  # captions among which an image has to find its own
 LARGEST_SCALE = 100.0  # of cosines in the loss, as in CLIP
@@ -76,6 +78,12 @@ class TwoTower(nn.Module):
     def embed_text(self, text: Tensor) -> Tensor:
         """(B, D) -> unit vectors (B, E), float32."""
         return F.normalize(self.text(text).float(), dim=1)
+
+
+def info_nce(logits: Tensor) -> Tensor:
+    """Mean cross-entropy of similarities (B, B) with the diagonal as truth, over rows and over columns."""
+    own = torch.arange(len(logits), device=logits.device)
+    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
 
 
 class PooledText:
@@ -168,7 +176,7 @@ def load_two_tower(folder: str | Path, encoder: TextEncoder, device: str | None 
             f"{encoder.name!r} has: load that encoder or train the referee again"
         )
     network = TwoTower(stored.sections["two_tower"], encoder.width)
-    return TwoTowerReferee(load_weights(network, stored.weights, device), pooled_text, stored.facts)
+    return TwoTowerReferee(load_weights(network, stored.weights, default_device(device)), pooled_text, stored.facts)
 
 
 def alignment_estimate(scores: np.ndarray) -> Estimate:

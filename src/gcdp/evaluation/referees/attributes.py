@@ -20,10 +20,12 @@ from torch import Tensor, nn
 
 from gcdp.data.attributes import AttributeTable
 from gcdp.data.images import to_tensor
+from gcdp.devices import default_device
 from gcdp.errors import ConfigError
-from gcdp.evaluation.referees.files import load_weights, read_referee, save_referee
+from gcdp.evaluation.referees.files import read_referee, save_referee
 from gcdp.evaluation.referees.segmenter import conv_level, image_batches
 from gcdp.validation import build, require_range, to_dict
+from gcdp.weights import load_weights
 
 THRESHOLD = 0.5  # probability from which an attribute is there
 
@@ -122,4 +124,4 @@ def load_attributes(folder: str | Path, device: str | None = None) -> AttributeR
     stored = read_referee(Path(folder), readers)
     table = stored.sections["attributes"]
     network = AttributeNet(stored.sections["attribute_net"], len(table.names))
-    return AttributeReferee(load_weights(network, stored.weights, device), table, stored.facts)
+    return AttributeReferee(load_weights(network, stored.weights, default_device(device)), table, stored.facts)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from gcdp.devices import default_device
 from gcdp.errors import CheckpointError, ConfigError
 from gcdp.evaluation.referees.alignment import AlignmentReferee
 from gcdp.evaluation.referees.published import _loading
@@ -127,7 +128,7 @@ def load_clip(name: str = CLIP, folder: str | Path | None = None, device: str | 
     if info["missing_keys"]:  # they would be drawn at random, and the score with them
         raise CheckpointError(f"{source} lacks {len(info['missing_keys'])} weights of the network: fetch it again")
     facts = {"source": source, "commit": getattr(config, "_commit_hash", None)}
-    network = network.float().requires_grad_(False).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    network = network.float().requires_grad_(False).to(default_device(device))
     return ClipReferee(f"CLIP score ({_short(name)})", network, tokenizer, facts)
 
 

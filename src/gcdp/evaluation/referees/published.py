@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gcdp.data.classes import CITYSCAPES, ClassTable
+from gcdp.devices import default_device
 from gcdp.errors import CheckpointError, ConfigError
 from gcdp.evaluation.referees.segmenter import Reading, image_batches, load_segmenter
 
@@ -53,7 +54,7 @@ def load_referee(
 ) -> Referee:
     """Load a referee by name.
 
-    * ``"segmenter"``: the network that `gcdp.experiments.segmenter_training` wrote to ``folder``.
+    * ``"segmenter"``: the network that `gcdp.experiments.referee_training` wrote to ``folder``.
     * ``"segformer-b5"``, ``"mask2former"``: fine-tuned on Cityscapes, from the hub or a local copy in ``folder``.
     * the hub name, or the folder, of any other network for semantic segmentation that transformers knows and that
       takes images of any size.
@@ -80,8 +81,7 @@ def load_referee(
     network, facts = _load(source, local)
     columns = match_labels(network.config.id2label, classes or CITYSCAPES, source)
     facts |= {"height": height}
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    published = _PublishedNet(network.to(device), _Preprocessing.read(source, local), columns, height)
+    published = _PublishedNet(network.to(default_device(device)), _Preprocessing.read(source, local), columns, height)
     return PublishedReferee(name.rstrip("/").rsplit("/", 1)[-1], published, classes or CITYSCAPES, facts)
 
 

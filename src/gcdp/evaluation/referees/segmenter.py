@@ -19,9 +19,11 @@ from torch import Tensor, nn
 
 from gcdp.data.classes import ClassTable
 from gcdp.data.images import to_tensor
+from gcdp.devices import default_device
 from gcdp.errors import ConfigError, DataError
-from gcdp.evaluation.referees.files import load_weights, read_referee, save_referee
+from gcdp.evaluation.referees.files import read_referee, save_referee
 from gcdp.validation import build, require_range, to_dict
+from gcdp.weights import load_weights
 
 BATCH = 64  # images judged at once
 
@@ -135,4 +137,4 @@ def load_segmenter(folder: str | Path, device: str | None = None) -> Segmenter:
     stored = read_referee(Path(folder), readers)
     classes = stored.sections["classes"]
     network = SegmentationNet(stored.sections["segmenter"], classes.num_classes)
-    return Segmenter(load_weights(network, stored.weights, device), classes, stored.facts)
+    return Segmenter(load_weights(network, stored.weights, default_device(device)), classes, stored.facts)

@@ -14,7 +14,7 @@ from gcdp.data.augmentation import Augmentation
 from gcdp.data.pairs import PairDataset, build_store
 from gcdp.errors import CheckpointError, TrainingError
 from gcdp.evaluation.referees.segmenter import Segmenter, SegmenterConfig, load_segmenter
-from gcdp.experiments.segmenter_training import train_segmenter
+from gcdp.experiments.referee_training import train_segmenter
 from gcdp.storage import load_tensors
 from gcdp.training.curve import read_curve
 from gcdp.training.recipe import TrainConfig
@@ -85,7 +85,7 @@ def test_an_interruption_leaves_no_trace(store, trained, tmp_path, precision):
     steps = 60 if precision == "no" else 12
     pairs = pairs_of(store, tiny.Deadly)
     pairs.signum, pairs.at = signal.SIGTERM, 6 * RECIPE.batch_size + 2
-    with pytest.raises(TrainingError, match=f"referee was interrupted at step 7 of {steps}: run again to go on"):
+    with pytest.raises(TrainingError, match=f"referee was interrupted at step 7 of {steps}; run again to go on"):
         fit(store, tmp_path, pairs, precision=precision, steps=steps)
     assert not (tmp_path / "model").exists()
     fit(store, tmp_path, precision=precision, steps=steps)

@@ -1,0 +1,162 @@
+"""Training of diffusion networks: times, noise, validation, and the model that is kept.
+
+Launch several processes with
+`accelerate launch -m gcdp.experiments.train --profile cityscapes --domain streets --model joint`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from gcdp.data.pairs import PairDataset, collate
+from gcdp.diffusion.joint import GaussianCategoricalDiffusion
+from gcdp.network.unet import UNet
+from gcdp.training.checkpoint import ModelCard, save_model, with_training
+from gcdp.training.curve import Curve
+from gcdp.training.distributed import make_accelerator
+from gcdp.training.loop import Losses, fit, placed, step_generator
+from gcdp.training.recipe import TrainConfig
+from gcdp.validation import to_dict
+
+
+class ConditionedUNet(nn.Module):
+    """Text encoding and network in one forward pass, so that DDP and autocast wrap both."""
+
+    def __init__(self, unet: UNet):
+        super().__init__()
+        self.unet = unet
+
+    def forward(self, x, y, log_snr_x, log_snr_y, tokens, mask, keep):
+        return self.unet(x, y, log_snr_x, log_snr_y, self.unet.encode_text(tokens, mask, keep))
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """Where a run ended: the model folder (EMA weights), its curve, and steps done in this call."""
+
+    folder: Path
+    curve: Curve
+    steps_run: int
+
+
+def train(
+    card: ModelCard,
+    pairs: PairDataset,
+    config: TrainConfig,
+    state_folder: Path,
+    model_folder: Path,
+    validation: PairDataset | None = None,
+    accelerator: Accelerator | None = None,
+) -> TrainingResult:
+    """Train a model and write its EMA weights to `model_folder`; resume from `state_folder` where it holds a run.
+
+    Raises what `gcdp.training.loop.fit` raises, and ConfigError where the device lacks the precision.
+    """
+    accelerator = accelerator or make_accelerator(config.precision)
+    torch.manual_seed(config.seed)
+    unet, process = card.build()
+    loss = partial(diffusion_loss, process=process, config=config)
+    check = None if validation is None else partial(validate, process=process, pairs=validation, config=config)
+    identity, text = {"card": card.hash()}, pairs.text
+    result = fit(
+        ConditionedUNet(unet), loss, pairs, config, state_folder, identity, accelerator, text=text, validate=check
+    )
+    if accelerator.is_main_process:
+        weights = {name.removeprefix("unet."): weight for name, weight in result.weights.items()}
+        save_model(model_folder, weights, with_training(card, **_facts(config, accelerator)))
+        result.curve.copy_to(model_folder / "curve.csv")
+    accelerator.wait_for_everyone()
+    return TrainingResult(model_folder, result.curve, result.steps_run)
+
+
+def draw_times(count: int, T: int, diagonal: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Times (t_x, t_y), int64 (B,) in 0..T, for one batch.
+
+    A share `diagonal` has t_x = t_y, stratified over 1..T. The others draw the two times independently, and half
+    of them pin one chain to clean (0) or to pure noise (T): the conditionals and marginals that outpainting
+    and unpaired data ask for. The two are never 0 together.
+    """
+    offset = torch.rand((), generator=generator)
+    strata = (torch.arange(count) + offset) / count
+    t_x = 1 + (strata[torch.randperm(count, generator=generator)] * T).long().clamp(max=T - 1)
+    t_y = t_x.clone()
+    coin, pin, side, end = torch.rand(4, count, generator=generator)
+    free = torch.randint(1, T + 1, (count,), generator=generator)
+    off_diagonal = coin >= diagonal
+    t_y[off_diagonal] = free[off_diagonal]
+    ends = torch.where(end < 0.5, 0, T)
+    t_x = torch.where(off_diagonal & (pin < 0.5) & (side < 0.5), ends, t_x)
+    t_y = torch.where(off_diagonal & (pin < 0.5) & (side >= 0.5), ends, t_y)
+    return t_x, t_y
+
+
+def diffusion_loss(
+    forward, batch: dict, generator: torch.Generator, *, process: GaussianCategoricalDiffusion, config: TrainConfig
+) -> Losses:
+    """Noise a batch at random times, predict, and score."""
+    count = len(batch["x"])
+    both = process.gaussian is not None and process.categorical is not None
+    t_x, t_y = draw_times(count, process.T, config.diagonal if both else 1.0, generator)
+    t_y = torch.zeros_like(t_y) if config.times == "image_given_layout" else t_y
+    keep = torch.rand(count, generator=generator) >= config.text_drop
+    losses = _losses_at(forward, process, batch, t_x, t_y, keep, generator)
+    return Losses(process.total(losses), {name: loss.mean() for name, loss in losses.items()})
+
+
+def _losses_at(forward, process, batch: dict, t_x, t_y, keep, generator) -> dict[str, Tensor]:
+    """Losses of each half per example, (B,) each, at given times."""
+    x0, y0 = batch["x"], batch["y"]
+    noised = process.q_sample(x0, y0, t_x, t_y, generator)
+    told = [value.to(x0.device, non_blocking=True) for value in (*process.log_snr(t_x, t_y), keep)]
+    output = forward(noised.x, noised.y, *told[:2], batch["tokens"], batch["mask"], told[2])
+    return process.loss(output, x0, y0, noised, t_x, t_y)
+
+
+def validation_times(count: int, T: int, seed: int = 0) -> Tensor:
+    """Times int64 (count,), one from each of `count` equal slices of 1..T, in an order fixed by the seed.
+
+    Slice i holds the times t with i T / count < t <= (i + 1) T / count; its middle is taken. Where pairs are more
+    than times, slices share them evenly.
+    """
+    times = [(i * T // count + 1 + (i + 1) * T // count + 1) // 2 for i in range(count)]
+    return torch.tensor(times, dtype=torch.int64)[torch.randperm(count, generator=torch.Generator().manual_seed(seed))]
+
+
+@torch.no_grad()
+def validate(
+    forward, process: GaussianCategoricalDiffusion, pairs: PairDataset, config: TrainConfig, seed: int = 0
+) -> dict[str, float]:
+    """Mean loss of each half on fixed pairs, at diagonal times spread evenly over 1..T, with fixed noise.
+
+    The times are the same in every run. `forward` is a module; it says on which device to compute.
+    """
+    count = min(config.validate_pairs, len(pairs))
+    device, times = next(forward.parameters()).device, validation_times(count, process.T, seed)
+    totals: dict[str, Tensor] = {}
+    for start in range(0, count, config.batch_size):
+        rows = range(start, min(start + config.batch_size, count))
+        batch = placed(collate([pairs[(i, 0)] for i in rows], pairs.text), device)
+        t = times[rows.start : rows.stop]
+        t_y = torch.zeros_like(t) if config.times == "image_given_layout" else t
+        keep = torch.ones(len(t), dtype=torch.bool)
+        losses = _losses_at(forward, process, batch, t, t_y, keep, step_generator(seed, start, 0))
+        for name, loss in losses.items():
+            totals[name] = totals.get(name, 0.0) + loss.sum() / count
+    return {name: float(total) for name, total in totals.items()}
+
+
+def _facts(config: TrainConfig, accelerator: Accelerator) -> dict:
+    return {
+        "steps": config.steps,
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+        "device": accelerator.device.type,
+        "processes": accelerator.num_processes,
+        "settings": to_dict(config),
+    }

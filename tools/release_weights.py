@@ -16,7 +16,7 @@ from gcdp.evaluation.referees.files import save_referee
 from gcdp.experiments.models import expected_card
 from gcdp.experiments.profile import Profile, load_profile, repository_root
 from gcdp.experiments.referees import referee_folder
-from gcdp.experiments.study import RECORDS, Study
+from gcdp.experiments.study_record import RECORDS, Study
 from gcdp.storage import load_tensors, sha256
 from gcdp.training.checkpoint import load_model, save_model, with_training
 

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gcdp.errors import CheckpointError, ConfigError, DataError
+from gcdp.evaluation.chance import mismatched
 from gcdp.evaluation.referees.attributes import ImageTrunk
 from gcdp.evaluation.referees.files import load_weights, read_referee, save_referee
 from gcdp.evaluation.referees.segmenter import image_batches, image_tensor
@@ -188,8 +189,9 @@ def retrieval(referee: AlignmentReferee, images: np.ndarray, captions: Sequence[
     if count < 2:
         raise DataError(f"retrieval compares captions of at least two images, got {count}: give more pairs")
     seen, said, words = referee.embed_images(images), referee.embed_captions(captions), np.array(captions)
-    own, other = (seen * said).sum(1), (seen * np.roll(said, -1, 0)).sum(1)
-    won = np.where(words == np.roll(words, -1), 0.5, own > other)
+    others = mismatched(range(count))
+    own, other = (seen * said).sum(1), (seen * said[others]).sum(1)
+    won = np.where(words == words[others], 0.5, own > other)
     found = []
     for start in range(0, count - CROWD + 1, CROWD):
         rows = slice(start, start + CROWD)

@@ -137,7 +137,7 @@ def _cell(metrics: dict[str, Any], quantity: Quantity) -> Cell | None:
     low, high = (_at(metrics, f"{quantity.path.rpartition('.')[0]}.{end}") for end in ("low", "high"))
     text = f"{value:,}" if isinstance(value, int) else estimate_text({"value": value, "low": low, "high": high})
     n, seed, real = (_at(metrics, path) for path in (quantity.n, quantity.seed, quantity.real))
-    shown = ["" if number is None else str(number) for number in (n, seed)]
+    shown = ["" if number is None else f"{number:,}" for number in (n, seed)]
     return Cell(quantity.name, quantity.paper, value, text, *shown, "" if real is None else number_text(real))
 
 
@@ -152,7 +152,7 @@ def _measured(record: EvaluationRecord) -> dict[str, Cell]:
         digits, text = MEASURES[key].digits, record.chosen.label(key)
         name = f"{text}, of the image" if MEASURES[key].of_text else text
         real = record.ceiling.value(key)
-        shown = estimate_text(estimate, digits), str(estimate["n"]), seed
+        shown = estimate_text(estimate, digits), f"{estimate['n']:,}", seed
         real_text = "" if real is None else number_text(real, digits)
         cells[key] = Cell(name, MEASURES[key].paper, estimate["value"], *shown, real_text)
     return cells

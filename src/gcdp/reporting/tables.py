@@ -114,6 +114,18 @@ def by_own_class(scores: Scores) -> dict[str, Estimate]:
     return {name: proportion(*cases) for name, cases in pooled.items()}
 
 
+def aligned(rows: Sequence[Mapping[str, str]]) -> str:
+    """Rows as plain text for `print`: the first column to the left, the others to the right."""
+    columns = tuple(rows[0])
+    widths = {column: max(len(text) for text in (column, *(row[column] for row in rows))) for column in columns}
+    lines = [dict(zip(columns, columns)), *rows]
+    first, *others = columns
+    return "\n".join(
+        line[first].ljust(widths[first]) + "".join(line[column].rjust(widths[column] + 2) for column in others)
+        for line in lines
+    )
+
+
 def markdown(rows: Sequence[Mapping[str, str]], columns: Sequence[str] | None = None) -> str:
     """Rows as a Markdown table; by default all their columns."""
     columns = tuple(rows[0]) if columns is None else columns

@@ -55,7 +55,7 @@ def test_every_measure_has_its_own_input():
     assert point["semantic_recall"]["value"] > point["semantic_recall_area"]["value"]
     recall, precision = (point.value(name) for name in ("semantic_recall_area_pooled", "precision"))
     assert point["f1"]["value"] == pytest.approx(2 * recall * precision / (recall + precision))
-    assert point.minimum_area == 2 and point.label("f1") == "F1, from 2 pixels"
+    assert point.minimum_area == 2 and point.label("f1") == "F1, from 2 pixels (calibrated)"
 
 
 def test_recall_is_the_papers_mean_over_images_beside_the_pooled_one():

@@ -160,7 +160,7 @@ def test_without_sweep_only_the_chosen_scale_is_scored(place):
     found = run(place, study=PROFILE["study"] | {"sweep": False, "seeds": [5]})
     assert not found.sweeps
     assert len([entry for entry in place.drawn if entry[1] == "test"]) == len(found.trials) == 4
-    with pytest.raises(DataError, match="holds no sweep of joint-8-s5: set study.sweep"):
+    with pytest.raises(DataError, match=r"holds no sweep of joint-8-s5: set study\.sweep"):
         found.curve(Trial("joint", 8, 5))
 
 

@@ -29,7 +29,7 @@ class Measure:
 
     Args:
         key: what records store it under.
-        name: as axes and tables say it; `{area}` stands for the calibrated area in pixels.
+        name: as axes and the report say it; `{area}` stands for the calibrated area.
         column: its header in narrow tables and its column in the CSV files.
         digits: behind the point.
         higher_is_better: which of two values is the better one.
@@ -63,15 +63,16 @@ MEASURES: dict[str, Measure] = {
                 ratio=Ratio("both_1px", ("named",), per_caption=True), paper="curves (Fig. 6)"),
         Measure("semantic_recall_pooled", "Semantic Recall, from 1 pixel, cases pooled", "recall_1px_pooled",
                 ratio=Ratio("both_1px", ("named",))),
-        Measure("semantic_recall_area", "Semantic Recall, from {area}", "recall_area",
+        Measure("semantic_recall_area", "Semantic Recall, from {area} (calibrated)", "recall_area",
                 ratio=Ratio("both", ("named",), per_caption=True)),
-        Measure("semantic_recall_area_pooled", "Semantic Recall, from {area}, cases pooled", "recall_area_pooled",
-                ratio=Ratio("both", ("named",))),
-        Measure("precision", "precision, from {area}", "precision", of_all_classes=True,
+        Measure("semantic_recall_area_pooled", "Semantic Recall, from {area} (calibrated), cases pooled",
+                "recall_area_pooled", ratio=Ratio("both", ("named",))),
+        Measure("precision", "precision, from {area} (calibrated)", "precision", of_all_classes=True,
                 ratio=Ratio("both", ("held",))),
         Measure("precision_1px", "precision, from 1 pixel", "precision_1px", of_all_classes=True,
                 ratio=Ratio("both_1px", ("held_1px",))),
-        Measure("f1", "F1, from {area}", "F1", of_all_classes=True, ratio=Ratio("both", ("named", "held"), 2)),
+        Measure("f1", "F1, from {area} (calibrated)", "F1", of_all_classes=True,
+                ratio=Ratio("both", ("named", "held"), 2)),
         Measure("attribute_recall", "attribute recall", "attributes",
                 ratio=Ratio("attributes_shown", ("attributes_named",)), paper="chart (Fig. 1)"),
         Measure("attribute_macro", "attribute recall, mean over attributes", "attributes_macro"),

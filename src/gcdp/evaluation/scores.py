@@ -78,7 +78,7 @@ class Scores:
         return self.measures[key]["value"] - self.chance[key]["value"]
 
     def label(self, key: str) -> str:
-        """How axes and tables call a measure of these scores."""
+        """How axes and the report call a measure of these scores."""
         named = key == "alignment" and self.alignment_name
         return named or MEASURES[key].label(self.minimum_area)
 

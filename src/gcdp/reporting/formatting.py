@@ -18,11 +18,14 @@ def number_text(value: float | None, digits: int = 3, sign: bool = False) -> str
 def estimate_text(
     estimate: Mapping[str, float | None] | None, digits: int = 3, interval: bool = True, sign: bool = False
 ) -> str:
-    """ "0.750 [0.700, 0.800]", the value alone where there is no interval, "–" where there is no value."""
-    if not estimate or estimate["value"] is None:
-        return DASH
-    value, *ends = (number_text(estimate[key], digits, sign) for key in ("value", "low", "high"))
-    return f"{value} [{', '.join(ends)}]" if interval and DASH not in ends else value
+    """ "0.750 [0.700, 0.800]", the value alone where there is no interval, "–" where there is no value.
+
+    An interval without width is none: it comes of units that all agree, and tells nothing of others.
+    """
+    value, low, high = (number_text((estimate or {}).get(key), digits, sign) for key in ("value", "low", "high"))
+    if DASH in (value, low, high) or not interval or estimate["low"] == estimate["high"]:
+        return value
+    return f"{value} [{low}, {high}]"
 
 
 def difference_text(estimate: Mapping[str, float | None] | None, digits: int = 3) -> str:

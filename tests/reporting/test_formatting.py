@@ -11,11 +11,8 @@ ESTIMATE = {"value": 0.05, "low": -0.01, "high": 0.11, "n": 8}
 def test_an_estimate_stands_with_its_interval_and_a_difference_with_its_signs():
     assert estimate_text(ESTIMATE) == "0.050 [-0.010, 0.110]" and estimate_text(ESTIMATE, 1) == "0.1 [0.0, 0.1]"
     assert estimate_text(ESTIMATE, interval=False) == "0.050"
-    assert (
-        difference_text(ESTIMATE) == "+0.050 [-0.010, +0.110]"
-       
+    assert difference_text(ESTIMATE) == "+0.050 [-0.010, +0.110]"
     assert difference_text(ESTIMATE, 2) == "+0.05 [-0.01, +0.11]"
-    )
 
 
 def test_what_has_no_interval_stands_alone():

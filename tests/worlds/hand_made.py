@@ -20,7 +20,8 @@ def point(guidance=None, shift=0.0, miou=0.5, **changes):
 
 def record(miou=0.5, points=None, guidance=2.0, **changes):
     points = (point(1.0, miou=miou), point(2.0, 0.05, miou=miou)) if points is None else tuple(points)
-    free = Scores({"frechet": estimate(0.9), "fsd": estimate(40.0), "miou": estimate(miou)}, fsd_of=points[0].fsd_of if points else "")
+    fsd_of = points[0].fsd_of if points else ""
+    free = Scores({"frechet": estimate(0.9), "fsd": estimate(40.0), "miou": estimate(miou)}, fsd_of=fsd_of)
     facts = {"domain": "streets", "model": "joint", "kind": "diffusion", "split": "test", "n": 8, "minimum_area": 3}
     facts |= {"referee": "segmenter", "curve": GuidanceCurve(points, guidance), "unconditional": free, "seed": 0}
     facts |= {"ceiling": point(shift=0.1), "training": {"steps": 1500, "batch_size": 16}}

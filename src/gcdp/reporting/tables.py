@@ -12,7 +12,7 @@ from gcdp.evaluation.scores import Scores
 from gcdp.evaluation.statistics import Estimate, proportion
 from gcdp.experiments.records import EvaluationRecord, RefereeRecord
 from gcdp.reporting.figures import label, order
-from gcdp.reporting.formatting import estimate_text, number_text
+from gcdp.reporting.formatting import DASH, estimate_text, number_text
 
 # (Park et al. 2023, Table 1): FID, mIoU, FSD on Cityscapes, unconditional
 PAPER_TABLE_1 = (
@@ -50,7 +50,8 @@ def table_rows(records: Mapping[str, EvaluationRecord], referee: RefereeRecord) 
             guidance = "" if scale is None else f"{scale:g}"
             rows.append({**facts, **_budget(record.training), "guidance": guidance, **_measures(scores)})
     for name, distance, miou, fsd in PAPER_TABLE_1:
-        numbers = {"distance": f"FID {distance}", "mIoU": miou, "FSD": fsd}
+        numbers = dict.fromkeys((measure.column for measure in MEASURES.values()), DASH)
+        numbers |= {"distance": f"FID {distance}", "mIoU": miou, "FSD": fsd}
         rows.append({"model": name, "source": "paper", "protocol": "without text", **numbers})
     return [{column: row.get(column, "") for column in TABLE_1_COLUMNS} for row in rows]
 

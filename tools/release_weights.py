@@ -15,7 +15,7 @@ from gcdp.evaluation.referees.files import GUARD
 from gcdp.experiments.models import expected_card
 from gcdp.experiments.profile import Profile, load_profile, repository_root
 from gcdp.experiments.referees import referee_folder
-from gcdp.experiments.study import RECORDS, Study
+from gcdp.experiments.study_record import RECORDS, Study
 from gcdp.storage import load_tensors
 from gcdp.training.checkpoint import load_model, save_model, with_training
 from gcdp.weights import to_half

@@ -1,4 +1,4 @@
-"""Judge a folder of images made elsewhere, by the same referee and measures as every model.
+"""Score a folder of images made elsewhere, by the same referee and measures as every model.
 
 Usage: python tools/score_folder.py PROFILE DOMAIN FOLDER [--unconditional]
 
@@ -12,7 +12,6 @@ from pathlib import Path
 from gcdp.errors import GCDPError
 from gcdp.experiments.profile import load_profile
 from gcdp.experiments.sweep import score_folder
-from gcdp.storage import write_json
 
 
 def main(name: str, domain: str, folder: str, option: str = "") -> None:
@@ -21,9 +20,8 @@ def main(name: str, domain: str, folder: str, option: str = "") -> None:
         raise SystemExit(__doc__)
     profile = load_profile(name, domain)
     record = score_folder(profile, domain, Path(folder), unconditional=bool(option))
-    path = profile.results_folder("metrics", "evaluation") / f"{domain}-{record['model']}.json"
-    write_json(path, record)
-    print(f"{path}: {record['n']} images; run the stages fig6_recall_tradeoff and table1_image_layout_generation again")
+    path = record.save(profile.results_folder("metrics"))
+    print(f"{path}: {record.n} images; run the stages fig6_recall_tradeoff and table1_image_layout_generation again")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from gcdp.data.attributes import AttributeTable
 from gcdp.data.images import to_tensor
 from gcdp.data.pairs import build_store
 from gcdp.errors import CheckpointError, ConfigError, DataError, TrainingError
-from gcdp.evaluation.attribute_recall import attribute_cases, attribute_chance, attribute_recall, classifier_report
+from gcdp.evaluation.attribute_recall import attribute_cases, attribute_recall, classifier_report
+from gcdp.evaluation.chance import mismatched
 from gcdp.evaluation.referees.attributes import (
     AttributeNet,
     AttributeNetConfig,
@@ -84,9 +85,10 @@ def test_it_reads_unseen_pictures_of_its_world(trained, tmp_path):
     referee = load_attributes(trained / "model", "cpu")
     report = classifier_report(referee.read(unseen.images), unseen.attributes, unseen.attribute_table)
     assert report["macro_recall"] > 0.95 and report["mean_accuracy"] > 0.95 and report["n"] == 64
-    recall = attribute_recall(referee.present(unseen.images), [c for (c,) in unseen.captions], referee.table)
+    captions = [caption for (caption,) in unseen.captions]
+    recall = attribute_recall(referee.present(unseen.images), captions, referee.table)
     assert recall["micro"]["value"] > 0.95 and set(recall["per_attribute"]) == {"Smiling", "Wearing_Hat", "Beard"}
-    chance = attribute_chance(referee.present(unseen.images), [c for (c,) in unseen.captions], referee.table)
+    chance = attribute_recall(referee.present(unseen.images), mismatched(captions), referee.table)
     assert chance["micro"]["value"] < 0.7
 
 
@@ -147,7 +149,7 @@ def test_a_trace_of_one_pixel_reaches_the_logits():
     assert maps == [(8, 8)]
 
 
-def test_probabilities_are_those_of_the_logits_and_nan_where_not_judged(stored):
+def test_probabilities_are_those_of_the_logits_and_nan_where_not_read(stored):
     referee, images = load_attributes(stored, "cpu"), random_images(70)  # more than a batch
     probabilities = referee.read(images)
     expected = network().eval()(to_tensor(images)).sigmoid().detach().numpy()
@@ -157,7 +159,7 @@ def test_probabilities_are_those_of_the_logits_and_nan_where_not_judged(stored):
     present = referee.present(images)
     assert present.dtype == bool and not present[:, 1].any()
     np.testing.assert_array_equal(present[:, [0, 2, 3]], expected[:, [0, 2, 3]] >= 0.5)
-    with pytest.raises(DataError, match="a referee judges uint8 images"):
+    with pytest.raises(DataError, match="a referee reads uint8 images"):
         referee.read(images.astype(np.float32))
 
 
@@ -171,7 +173,7 @@ def test_what_is_saved_is_what_is_loaded_in_half_precision_too(stored, tmp_path)
 
 def test_damaged_altered_and_foreign_folders_are_refused(stored, tmp_path):
     card = json.loads((stored / "config.json").read_text())
-    table = {**card["attributes"], "names": ["Wearing_Hat", "Male", "Smiling", "Beard"]}  # would swap two judgements
+    table = {**card["attributes"], "names": ["Wearing_Hat", "Male", "Smiling", "Beard"]}  # would swap two readings
     for change, message in (
         ({"attributes": {"names": 3}}, r"is not the card of such a referee \(attribute table is malformed"),
         ({"attribute_net": {"width": [8]}}, "'width' is unknown; did you mean 'widths'"),
@@ -219,9 +221,9 @@ def test_recall_counted_by_hand():
 
 def test_chance_counted_by_hand():
     """The first image against eyeglasses, the second against nothing, the third smiling, the last smiling and hat."""
-    chance = attribute_chance(PRESENT, CAPTIONS, HANDMADE)
+    chance = attribute_recall(PRESENT, mismatched(CAPTIONS), HANDMADE)
     assert chance["micro"]["value"] == 0 / 4 and chance["per_attribute"]["Smiling"]["n"] == 2
-    everything = attribute_chance(np.ones_like(PRESENT), CAPTIONS, HANDMADE)
+    everything = attribute_recall(np.ones_like(PRESENT), mismatched(CAPTIONS), HANDMADE)
     assert everything["micro"]["value"] == everything["macro"] == 1
 
 

@@ -11,59 +11,79 @@ from gcdp.evaluation.iou import alignment_miou, confusion
 
 TABLE = ClassTable("four", ("road", "car", "sky", "void"), ((0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 0, 0)), unlabeled=3)
 LAYOUTS = np.array([[[0, 0, 1], [0, 1, 3]], [[0, 0, 0], [0, 0, 3]]], np.uint8)
-JUDGED = np.array([[[0, 0, 1], [1, 1, 1]], [[0, 0, 0], [3, 0, 0]]], np.uint8)
+SEEN = np.array([[[0, 0, 1], [1, 1, 1]], [[0, 0, 0], [3, 0, 0]]], np.uint8)
 
 
 def test_confusion_has_layouts_in_rows():
     expected = [[6, 1, 0, 1], [0, 2, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0]]
-    assert confusion(LAYOUTS, JUDGED, 4).tolist() == expected
-    assert confusion(LAYOUTS, JUDGED, 4).dtype == np.int64
+    assert confusion(LAYOUTS, SEEN, 4).tolist() == expected
+    assert confusion(LAYOUTS, SEEN, 4).dtype == np.int64
 
 
 def test_unlabeled_pixels_of_the_layout_do_not_count_and_blind_spots_of_the_referee_do():
-    found = alignment_miou(LAYOUTS, JUDGED, TABLE)
+    found = alignment_miou(LAYOUTS, SEEN, TABLE)
     # road: 6 of 8, only an unlabeled pixel is mistaken for road; car: 2 of 2, one road pixel is mistaken for car
     assert found["per_class"] == {"road": 6 / 8, "car": 2 / 3, "sky": None}
-    assert found["value"] == pytest.approx((6 / 8 + 2 / 3) / 2) and found["n"] == 2
+    assert found["miou"]["value"] == pytest.approx((6 / 8 + 2 / 3) / 2) and found["miou"]["n"] == 2
+
+
+def test_the_mean_over_all_labeled_classes_counts_absent_ones_as_0():
+    found = alignment_miou(LAYOUTS, SEEN, TABLE)["miou_all"]
+    assert found["value"] == pytest.approx((6 / 8 + 2 / 3 + 0) / 3) and found["n"] == 2
+    assert found["low"] <= found["value"] <= found["high"] < 2 / 3
+    # the car is in one of two images alone: draws without it count it as 0, so that they cannot lie higher
+    layouts = np.array([[[0, 1]], [[0, 0]]])
+    found = alignment_miou(layouts, layouts, TABLE)
+    assert (found["miou"]["low"], found["miou"]["value"]) == (1, 1)
+    assert (found["miou_all"]["low"], found["miou_all"]["value"]) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
+
+
+def test_one_image_has_no_interval():
+    found = alignment_miou(LAYOUTS[:1], SEEN[:1], TABLE)
+    for name in ("miou", "miou_all"):
+        assert found[name]["value"] > 0 and found[name]["low"] is found[name]["high"] is None
 
 
 def test_it_is_what_the_confusion_matrix_says():
     rng = np.random.default_rng(0)
-    layouts, judged = rng.integers(0, 4, (2, 20, 6, 6)).astype(np.uint8)
-    matrix = confusion(layouts, judged, 4)
+    layouts, seen = rng.integers(0, 4, (2, 20, 6, 6)).astype(np.uint8)
+    matrix = confusion(layouts, seen, 4)
     matrix[3] = 0
     ious = [matrix[k, k] / (matrix[k].sum() + matrix[:, k].sum() - matrix[k, k]) for k in range(3)]
-    found = alignment_miou(layouts, judged, TABLE)
+    found = alignment_miou(layouts, seen, TABLE)
     assert list(found["per_class"].values()) == pytest.approx(ious)
-    assert found["value"] == pytest.approx(np.mean(ious)) and found["low"] < found["value"] < found["high"]
+    miou = found["miou"]
+    assert miou["value"] == pytest.approx(np.mean(ious)) and miou["low"] < miou["value"] < miou["high"]
+    assert found["miou_all"] == miou  # every class is there, in every draw
 
 
 def test_perfect_and_hopeless_alignment():
-    perfect = alignment_miou(LAYOUTS, LAYOUTS, TABLE)
+    perfect = alignment_miou(LAYOUTS, LAYOUTS, TABLE)["miou"]
     assert (perfect["value"], perfect["low"], perfect["high"]) == (1, 1, 1)
-    assert alignment_miou(np.zeros((3, 2, 2), int), np.ones((3, 2, 2), int), TABLE)["value"] == 0
+    assert alignment_miou(np.zeros((3, 2, 2), int), np.ones((3, 2, 2), int), TABLE)["miou"]["value"] == 0
 
 
 def test_pixels_are_pooled_before_the_ratio():
     # road is right in the large share of one image and wrong in the small one of the other
-    layouts, judged = np.zeros((2, 1, 4), int), np.array([[[0, 0, 0, 0]], [[0, 0, 0, 1]]])
-    assert alignment_miou(layouts, judged, TABLE)["per_class"]["road"] == 7 / 8
+    layouts, seen = np.zeros((2, 1, 4), int), np.array([[[0, 0, 0, 0]], [[0, 0, 0, 1]]])
+    assert alignment_miou(layouts, seen, TABLE)["per_class"]["road"] == 7 / 8
 
 
 def test_an_interval_draws_images_anew():
     # the referee sees the road in half of 200 images: a draw's IoU is its share of those
-    layouts, judged = np.zeros((200, 2, 2), int), np.zeros((200, 2, 2), int)
-    judged[::2] = 3
-    found = alignment_miou(layouts, judged, TABLE)
+    layouts, seen = np.zeros((200, 2, 2), int), np.zeros((200, 2, 2), int)
+    seen[::2] = 3
+    found = alignment_miou(layouts, seen, TABLE)["miou"]
     assert found["value"] == 1 / 2
     assert found["high"] - found["low"] == pytest.approx(2 * 1.96 * 0.5 / 200**0.5, rel=0.1)
 
 
 def test_nothing_labeled_has_no_score():
     void = np.full((2, 2, 2), 3)
-    nothing = {"value": None, "low": None, "high": None, "per_class": {"road": None, "car": None, "sky": None}}
-    assert alignment_miou(void, void, TABLE) == {**nothing, "n": 2}
-    assert alignment_miou(void[:0], void[:0], TABLE) == {**nothing, "n": 0}
+    for layouts in (void, void[:0]):
+        found = alignment_miou(layouts, layouts, TABLE)
+        assert found["miou"] == found["miou_all"] == {"value": None, "low": None, "high": None, "n": len(layouts)}
+        assert found["per_class"] == {"road": None, "car": None, "sky": None}
 
 
 def test_a_table_without_an_unlabeled_class_counts_every_pixel():
@@ -83,10 +103,10 @@ def test_hundreds_of_images_take_a_moment():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: confusion(LAYOUTS, JUDGED[:1], 4), "equal in shape"),
-        (lambda: confusion(LAYOUTS, JUDGED, 3), r"outside 0\.\.2"),
-        (lambda: alignment_miou(LAYOUTS[0], JUDGED[0], TABLE), "equal in shape"),
-        (lambda: alignment_miou(LAYOUTS, JUDGED + 1, TABLE), r"outside 0\.\.3"),
+        (lambda: confusion(LAYOUTS, SEEN[:1], 4), "equal in shape"),
+        (lambda: confusion(LAYOUTS, SEEN, 3), r"outside 0\.\.2"),
+        (lambda: alignment_miou(LAYOUTS[0], SEEN[0], TABLE), "equal in shape"),
+        (lambda: alignment_miou(LAYOUTS, SEEN + 1, TABLE), r"outside 0\.\.3"),
     ],
 )
 def test_defects_are_refused(call, message):

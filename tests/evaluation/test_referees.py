@@ -281,5 +281,5 @@ def test_loading_is_silent_and_restores_progress_bars(segformer, capfd):
 
 def test_other_arrays_are_refused(segformer):
     referee = load_referee("segformer-b5", segformer, device="cpu")
-    with pytest.raises(DataError, match=r"a referee judges uint8 images \(N, H, W, 3\), got float64"):
+    with pytest.raises(DataError, match=r"a referee reads uint8 images \(N, H, W, 3\), got float64"):
         referee.read(np.zeros((1, 32, 64, 3)))

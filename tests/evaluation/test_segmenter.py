@@ -45,7 +45,7 @@ def test_logits_have_the_size_of_the_images(size):
     assert logits.shape == (2, 5, *size) and features.shape == (2, 8)
 
 
-def test_maps_of_a_store_are_judged_without_warning(folder, tmp_path):
+def test_maps_of_a_store_are_read_without_warning(folder, tmp_path):
     store = build_store(tiny.Scenes(4), "train", tiny.SIZE, tmp_path / "pairs")
     assert not store.images.flags.writeable
     with warnings.catch_warnings():
@@ -66,7 +66,7 @@ def test_labels_are_the_best_class_and_features_the_deepest_mean(folder):
     assert not referee.network.training and referee.device.type == "cpu"
 
 
-def test_an_image_is_judged_alike_in_any_company(folder):
+def test_an_image_is_read_alike_in_any_company(folder):
     """More images than a batch holds; normalization uses the statistics of training, not of the batch."""
     images, referee = random_images(BATCH + 3), load_segmenter(folder, "cpu")
     together, alone = referee.read(images), referee.read(images[-1:])
@@ -80,7 +80,7 @@ def test_an_image_is_judged_alike_in_any_company(folder):
 )
 def test_other_arrays_are_refused(images):
     referee = Segmenter(network(), tiny.TABLE)
-    with pytest.raises(DataError, match=r"a referee judges uint8 images \(N, H, W, 3\), got "):
+    with pytest.raises(DataError, match=r"a referee reads uint8 images \(N, H, W, 3\), got "):
         referee.read(images)
     with pytest.raises(DataError, match=r"got uint8 \(0, 4, 4, 3\)"):
         referee.read(np.zeros((0, 4, 4, 3), np.uint8))

@@ -9,9 +9,12 @@ from gcdp.evaluation.statistics import (
     bootstrap,
     bootstrap_ratio,
     difference,
+    mean_ratio,
     proportion,
     resampled_counts,
     resampled_rows,
+    sample_ratios,
+    undefined,
 )
 from gcdp.evaluation.statistics import seed_interval as over_seeds
 
@@ -166,3 +169,19 @@ def test_a_proportion_keeps_a_width_at_its_ends():
     assert (all_["value"], all_["high"]) == (1, 1) and all_["low"] == pytest.approx(1 - 0.2775, abs=1e-4)
     assert (half["low"], half["high"]) == pytest.approx((0.4038, 0.5962), abs=1e-4)  # Wilson 1927, by hand
     assert proportion(0, 0) == {"value": None, "low": None, "high": None, "n": 0}
+
+
+def test_a_mean_of_ratios_counts_every_sample_once():
+    found = mean_ratio(np.array([0, 4, 1]), np.array([1, 4, 0]))  # the last one has no cases
+    assert found["value"] == 1 / 2 and found["n"] == 2
+    assert bootstrap_ratio(np.array([0, 4, 0]), np.array([1, 4, 0]))["value"] == 4 / 5
+    assert mean_ratio(np.zeros(2), np.zeros(2)) == undefined()
+    hits, cases = sample_ratios(np.array([0, 4, 1]), np.array([1, 4, 0]))
+    assert (hits.tolist(), cases.tolist()) == ([0, 1, 0], [1, 1, 0])
+
+
+def test_a_single_sample_has_a_value_and_no_interval():
+    ones, alone = (np.ones(1), np.ones(1)), {"value": 1.0, "low": None, "high": None, "n": 1}
+    assert bootstrap_ratio(*ones) == mean_ratio(*ones) == bootstrap(lambda rows: 1.0, 1) == alone
+    both = difference([ones], [ones])
+    assert (both["value"], both["low"], both["high"]) == (0, None, None)

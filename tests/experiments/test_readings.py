@@ -1,6 +1,6 @@
 """What several referees find together, by hand: stand-ins for networks that see what the test says they see."""
 
-from copy import deepcopy
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,8 +10,8 @@ from worlds import tiny
 from gcdp.data.attributes import AttributeTable
 from gcdp.errors import DataError
 from gcdp.evaluation.referees.segmenter import Reading
-from gcdp.evaluation.scores import RealReference
-from gcdp.evaluation.statistics import undefined
+from gcdp.evaluation.scores import RealReference, Scores
+from gcdp.evaluation.statistics import without_interval
 from gcdp.experiments.datasets import HeldOut
 from gcdp.experiments.referees import Readings, Referees
 
@@ -22,12 +22,11 @@ PRESENT = np.array([[1, 0, 1, 1], [0, 1, 1, 0], [0, 0, 0, 1], [1, 1, 1, 1]], boo
 OWN, NEXT = 2 / 4, 3 / 4
 SCORES, NEXT_SCORES = np.array([30.0, 10.0, 20.0, 0.0]), np.array([4.0, 8.0, 0.0, 4.0])
 READINGS = Readings(None, PRESENT, SCORES.astype(np.float32), NEXT_SCORES.astype(np.float32))
-FOUND = {
-    "miou": {"value": 0.5, "n": 4},
-    "f1": {"value": 0.5, "n": 4},
-    "per_class": {"sky": {"recall": 1.0, "precision": 0.5}},
-    "chance": {"f1": {"value": 0.25, "n": 4}},
-}
+FOUND = Scores(
+    {"miou": without_interval(0.5, 4), "f1": without_interval(0.5, 4)},
+    {"f1": without_interval(0.25, 4)},
+    {"sky": {"recall": 1.0, "precision": 0.5}},
+)
 
 
 class Reader:
@@ -73,33 +72,34 @@ def test_each_referee_sees_all_images():
 
 def test_recall_and_score_stand_beside_their_chance():
     found = FULL.add(FOUND, READINGS, CAPTIONS)
-    assert found["attribute_recall"]["value"] == OWN and found["chance"]["attribute_recall"]["value"] == NEXT
-    assert found["alignment"]["value"] == 15 and found["chance"]["alignment"]["value"] == 4
+    assert found.value("attribute_recall") == OWN and found.chance["attribute_recall"]["value"] == NEXT
+    assert found.value("alignment") == 15 and found.chance["alignment"]["value"] == 4
+    assert found.above_chance("alignment") == 11 and found.label("alignment") == "stub score"
     assert all(found[name]["n"] == 4 for name in ("attribute_recall", "alignment"))
     for estimate in (found["attribute_recall"], found["alignment"]):
         assert estimate["low"] <= estimate["value"] <= estimate["high"]
-    assert found["alignment_name"] == "stub score" and found["miou"] == FOUND["miou"]
+    assert found["miou"] == FOUND["miou"] and found.has_attributes and not FOUND.has_attributes
 
 
 def test_precision_of_classes_is_left_out_where_captions_name_attributes():
     found = FULL.add(FOUND, READINGS, CAPTIONS)
-    assert found["f1"] == found["chance"]["f1"] == undefined(4)
-    assert found["per_class"] == {"sky": {"recall": 1.0, "precision": None}}
+    assert "f1" not in found and "f1" not in found.chance
+    assert found.per_class == {"sky": {"recall": 1.0, "precision": None}}
     without = Referees(segmenter(), None, Counter()).add(FOUND, READINGS, CAPTIONS)
-    assert all(without[name] == FOUND[name] for name in ("f1", "miou", "per_class"))
+    assert all(without[name] == FOUND[name] for name in ("f1", "miou")) and without.per_class == FOUND.per_class
 
 
 def test_attributes_stand_one_by_one():
     found = FULL.add(FOUND, READINGS, CAPTIONS)
-    each = {name: (estimate["value"], estimate["n"]) for name, estimate in found["per_attribute"].items()}
+    each = {name: (estimate["value"], estimate["n"]) for name, estimate in found.per_attribute.items()}
     assert each == {"Smiling": (0.5, 2), "Wearing_Hat": (0, 1), "Bangs": (1, 1)}
-    assert found["attribute_macro"] == pytest.approx(0.5)
+    assert found["attribute_macro"] == without_interval(0.5, 3)
 
 
 def test_what_was_found_before_is_left_as_it_was():
-    before = deepcopy(FOUND)
+    before = json.dumps(FOUND.to_dict())
     FULL.add(FOUND, READINGS, CAPTIONS)
-    assert before == FOUND
+    assert before == json.dumps(FOUND.to_dict())
 
 
 @pytest.mark.parametrize(
@@ -113,8 +113,8 @@ def test_what_was_found_before_is_left_as_it_was():
 def test_nothing_is_added_for_a_referee_that_is_not_there(referees, added):
     readings = referees.read(np.zeros((4, 8, 16, 3), np.uint8), CAPTIONS)
     found = referees.add(FOUND, readings, CAPTIONS)
-    assert set(found) - set(FOUND) == added
-    assert set(found["chance"]) - {"f1"} == added & {"attribute_recall", "alignment"}
+    assert set(found.to_dict()) - set(FOUND.to_dict()) == added
+    assert set(found.chance) - {"f1"} == added & {"attribute_recall", "alignment"}
     kept = {"attributes_shown", "attributes_named"} if referees.attributes else set()
     kept |= {"alignment", "captions"} if referees.alignment else set()
     assert set(referees.counts(readings, CAPTIONS)) == kept
@@ -122,8 +122,8 @@ def test_nothing_is_added_for_a_referee_that_is_not_there(referees, added):
 
 def test_captions_that_name_no_attribute_leave_recall_undefined():
     found = FULL.add(FOUND, READINGS, ["sky"] * 4)
-    assert found["attribute_recall"]["value"] is found["attribute_macro"] is None
-    assert found["chance"]["attribute_recall"]["value"] is None
+    assert not {"attribute_recall", "attribute_macro"} & {*found.measures, *found.chance}
+    assert found.has_attributes and found.per_attribute["Smiling"]["value"] is None
 
 
 def test_counts_of_every_caption_sum_to_the_scores():
@@ -134,12 +134,12 @@ def test_counts_of_every_caption_sum_to_the_scores():
     assert kept["attributes_shown"].sum() / kept["attributes_named"].sum() == OWN
 
 
-def test_a_verdict_on_other_captions_is_refused():
+def test_readings_for_other_captions_is_refused():
     with pytest.raises(DataError, match="need one row a caption"):
         FULL.add(FOUND, READINGS, CAPTIONS[:3])
 
 
-def test_the_score_of_a_panel_is_that_of_classes_and_what_is_added():
+def test_scores_are_those_of_classes_and_what_is_added():
     layouts = np.stack([np.full(tiny.SIZE, label, np.uint8) for label in (0, 1, 2, 0)])
     images = np.stack([layouts] * 3, -1)
     captions = ["a sky thing, smiling", "a road thing", "a left thing", "a road thing"]
@@ -147,6 +147,6 @@ def test_the_score_of_a_panel_is_that_of_classes_and_what_is_added():
     referees = Referees(segmenter(), Reader())
     readings = referees.read(images, captions)
     found = referees.score(readings, layouts, world, RealReference(readings.reading, layouts), 2)
-    assert found["semantic_recall"]["value"] == 3 / 4 and found["minimum_area"] == 2 and found["miou"]["value"] == 1
-    assert found["attribute_recall"]["value"] == 0  # the one smile that is named is a black image
-    assert {"f1", "attribute_recall"} <= set(found["chance"]) and "alignment" not in found
+    assert found.value("semantic_recall") == 3 / 4 and found.minimum_area == 2 and found.value("miou") == 1
+    assert found.value("attribute_recall") == 0  # the one smile that is named is a black image
+    assert {"semantic_recall", "attribute_recall"} <= set(found.chance) and "alignment" not in found

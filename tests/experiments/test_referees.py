@@ -224,7 +224,7 @@ def released(faces, counted):
     return make_repository(faces, **FACES, released="tiny")
 
 
-def test_released_referees_are_copied_and_judge_as_those_that_were_trained(released, counted, faces):
+def test_released_referees_are_copied_and_read_as_those_that_were_trained(released, counted, faces):
     release("", "attributes")
     with pytest.raises(CheckpointError, match=r"weights/tiny-faces-alignment is missing: .* 'tiny-scratch'"):
         make_referees(released, "faces")

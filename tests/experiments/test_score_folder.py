@@ -1,6 +1,5 @@
-"""Images made elsewhere, judged like any model: the record, the table that shows it, and the tool. Seed 0."""
+"""Images made elsewhere, scored like any model: the record, the table that shows it, and the tool. Seed 0."""
 
-import json
 import runpy
 import shutil
 import sys
@@ -14,21 +13,17 @@ from worlds.places import REFEREE, make_repository
 from gcdp.errors import CheckpointError, DataError
 from gcdp.evaluation.scores import ceiling
 from gcdp.experiments.datasets import held_out
+from gcdp.experiments.records import RefereeRecord, load_evaluations
 from gcdp.experiments.referees import make_referees
 from gcdp.experiments.sweep import score_folder
-from gcdp.reporting.comparison import table_rows, tradeoff
+from gcdp.reporting.figures import tradeoff
 from gcdp.reporting.summary import summary_rows
-from gcdp.storage import write_json
+from gcdp.reporting.tables import table_rows
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "score_folder.py"
-# what 07_evaluate keeps of a model, but for the seeds and steps of its drawing and the sweep on validation captions
-KEYS = {
-    "domain", "model", "kind", "best", "split", "n", "minimum_area", "training", "sweep", "chosen", "unconditional",
-    "referee", "ceiling",
-}  # fmt: skip
-POINT = {
-    "guidance", "semantic_recall", "semantic_recall_area", "precision", "precision_1px", "f1", "frechet", "kid",
-    "miou", "fsd", "fsd_of", "per_class", "areas", "chance", "minimum_area",
+MEASURED = {
+    "semantic_recall", "semantic_recall_pooled", "semantic_recall_area", "semantic_recall_area_pooled", "precision",
+    "precision_1px", "f1", "frechet", "kid", "fsd",
 }  # fmt: skip
 
 
@@ -42,9 +37,9 @@ def measured(prepared, tmp_path_factory):
         profile = make_repository(root, referee=REFEREE)
         referee, test = make_referees(profile, "streets").segmenter, held_out(profile, "streets", "test", 4)
         scores = ceiling(referee.read(test.images), test.captions, test.layouts, test.classes, 3)
-        known = {"domain": "streets", "referee": referee.name, "n": 4, "minimum_area": 3, "ceiling": scores}
-        write_json(profile.results_folder("metrics", "referee") / "streets.json", known)
-    return root, known
+        record = RefereeRecord("streets", referee.name, "test", 4, 3, scores)
+        record.save(profile.results_folder("metrics"))
+    return root, record
 
 
 @pytest.fixture
@@ -68,23 +63,25 @@ def profile(place):
     return make_repository(Path.cwd(), referee=REFEREE)
 
 
-def plain(found):
-    """As it is read back from a file."""
-    return json.loads(json.dumps(found))
+def read_back(record, metrics):
+    """The record as it is read back from its file."""
+    record.save(metrics)
+    return load_evaluations(metrics)[record.domain][record.model]
 
 
 @pytest.mark.parametrize("layouts", [True, False])
-def test_the_record_has_the_form_of_every_models(place, profile, measured, layouts):
+def test_the_record_has_the_form_of_every_models(place, profile, measured, tmp_path, layouts):
     if not layouts:
         shutil.rmtree(place / "layouts")
     record = score_folder(profile, "streets", place)
-    assert set(record) == KEYS and plain(record) == record
-    assert (record["model"], record["kind"], record["n"], record["split"]) == ("elsewhere", "external", 3, "test")
-    assert record["minimum_area"] == 3 and record["referee"] == "segmenter" and record["unconditional"] is None
-    (point,) = record["sweep"]
-    assert set(point) == POINT and point == record["chosen"] and point["guidance"] is None and record["best"] is None
-    assert point["fsd_of"] == ("layouts" if layouts else "referee") and (point["miou"]["value"] is None) != layouts
-    assert point["semantic_recall"]["n"] == 3 and record["ceiling"]["f1"] == measured[1]["ceiling"]["f1"]
+    assert read_back(record, tmp_path) == record
+    assert (record.model, record.kind, record.n, record.split) == ("elsewhere", "external", 3, "test")
+    assert record.minimum_area == 3 and record.referee == "segmenter" and record.unconditional is None
+    (scores,) = record.curve.points
+    assert scores is record.chosen and scores.guidance is None and record.curve.guidance is None
+    assert set(scores.measures) == MEASURED | ({"miou", "miou_all"} if layouts else set())
+    assert scores.fsd_of == ("layouts" if layouts else "referee")
+    assert scores["semantic_recall"]["n"] == 3 and record.ceiling["f1"] == measured[1].ceiling["f1"]
 
 
 def test_without_text_only_distances_and_alignment_are_left(place, profile):
@@ -92,9 +89,8 @@ def test_without_text_only_distances_and_alignment_are_left(place, profile):
     with pytest.raises(DataError, match=r"elsewhere has neither captions\.jsonl nor captions\.txt"):
         score_folder(profile, "streets", place)
     record = score_folder(profile, "streets", place, unconditional=True)
-    assert set(record) == KEYS and record["sweep"] == [] and record["chosen"] is None
-    assert set(record["unconditional"]) == {"frechet", "kid", "fsd", "fsd_of", "miou", "areas"}
-    assert record["unconditional"]["miou"]["value"] is not None
+    assert record.curve.points == () and record.chosen is None
+    assert set(record.unconditional.measures) == {"frechet", "kid", "fsd", "miou", "miou_all"}
 
 
 def test_real_pairs_score_as_the_referee_reads_them(place, profile):
@@ -105,21 +101,21 @@ def test_real_pairs_score_as_the_referee_reads_them(place, profile):
     for number, image in enumerate(world.images):
         Image.fromarray(image).save(place / f"{number}.png")
     (place / "captions.txt").write_text("\n".join(world.captions))
-    point = score_folder(profile, "streets", place)["chosen"]
+    point = score_folder(profile, "streets", place).chosen
     assert point["frechet"]["value"] == pytest.approx(0, abs=1e-6) and point["fsd"]["value"] == pytest.approx(
         0, abs=1e-6
     )
 
 
 @pytest.mark.parametrize("unconditional", [False, True])
-def test_tables_and_figures_show_it(place, profile, measured, unconditional):
-    record = plain(score_folder(profile, "streets", place, unconditional))
+def test_tables_and_figures_show_it(place, profile, measured, tmp_path, unconditional):
+    record = read_back(score_folder(profile, "streets", place, unconditional), tmp_path)
     row = table_rows({"elsewhere": record}, measured[1])[1]
     assert row["model"] == "elsewhere" and row["protocol"] == ("without text" if unconditional else "with text")
     assert (row["guidance"], row["steps"], row["n"]) == ("0" if unconditional else "", "", "3")
     assert (row["recall_1px"] == "–") == unconditional
     figure, panel = plt.subplots()
-    tradeoff(panel, {"elsewhere": record}, "semantic_recall", "frechet")
+    tradeoff(panel, {"elsewhere": record.curve}, "semantic_recall", "frechet")
     assert len(panel.containers) == (0 if unconditional else 1)
     plt.close(figure)
 
@@ -127,12 +123,12 @@ def test_tables_and_figures_show_it(place, profile, measured, unconditional):
 @pytest.mark.parametrize("unconditional", [False, True])
 def test_the_summary_takes_it(place, profile, tmp_path, unconditional):
     metrics, record = profile.results_folder("metrics"), score_folder(profile, "streets", place, unconditional)
-    write_json(metrics / "evaluation" / "streets-elsewhere.json", record)
+    record.save(metrics)
     rows = [row for row in summary_rows(metrics, tmp_path / "no reference") if row["model"] == "elsewhere"]
     shown = {row["quantity"]: row for row in rows}
     assert bool(shown) != unconditional  # the summary is about images made from text
     if shown:
-        assert shown["Fréchet distance, referee features"]["n"] == "3" and "FSD" in shown
+        assert shown["Fréchet distance, referee features"]["n"] == "3" and "FSD, class areas" in shown
 
 
 def test_the_referee_must_have_been_measured(place, profile):
@@ -148,11 +144,11 @@ def tool(monkeypatch, *arguments):
 
 def test_the_tool_writes_the_record_beside_those_of_models(place, profile, monkeypatch, capsys):
     tool(monkeypatch, "tiny", "streets", place)
-    path = Path("results/tiny/metrics/evaluation/streets-elsewhere.json")
-    assert json.loads(path.read_text()) == score_folder(profile, "streets", place)
+    metrics = Path("results/tiny/metrics")
+    assert load_evaluations(metrics)["streets"]["elsewhere"] == score_folder(profile, "streets", place)
     assert "streets-elsewhere.json: 3 images" in capsys.readouterr().out
     tool(monkeypatch, "tiny", "streets", place, "--unconditional")
-    assert json.loads(path.read_text())["sweep"] == []
+    assert load_evaluations(metrics)["streets"]["elsewhere"].chosen is None
 
 
 @pytest.mark.parametrize(

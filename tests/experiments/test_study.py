@@ -4,7 +4,6 @@ Networks are stand-ins: "good" paints the captions' own layouts at one guidance,
 nothing. Random numbers state their seeds.
 """
 
-import json
 import runpy
 import shutil
 import sys
@@ -19,9 +18,12 @@ from worlds.places import make_repository
 import gcdp.experiments.study as study
 from gcdp.errors import CheckpointError, DataError
 from gcdp.evaluation.referees.segmenter import Reading
+from gcdp.evaluation.scores import Scores
+from gcdp.evaluation.statistics import without_interval
 from gcdp.experiments.datasets import held_out
 from gcdp.experiments.referees import Referees
-from gcdp.experiments.study import COUNTS, RECORDS, Study, Trial, make_study, run_study, settings_of, sizes, trials
+from gcdp.experiments.study import COUNTS, make_study, run_study, settings_of, sizes, trials
+from gcdp.experiments.study_record import RECORDS, Study, Trial
 from gcdp.generators.samples import Samples
 from gcdp.storage import save_tensors, write_json
 
@@ -32,6 +34,14 @@ PROFILE = {
     "study": PLAN | {"num_val": 2, "guidances": [1.0, 2.0, 3.0]},
     "evaluate": {"num_steps": 2},
 }
+
+
+def trial(key):
+    """The training of that name."""
+    model, pairs, seed = key.rsplit("-", 2)
+    return Trial(model, int(pairs), int(seed[1:]))
+
+
 KEYS = [
     f"{model}-{pairs}-s{seed}" for seed in (4, 7) for pairs in (4, 2) for model in ("good", "poor")
 ] + ["lever-4-s4"]  # fmt: skip
@@ -89,9 +99,9 @@ def run(place, min_area=1):
 
 
 def test_most_pairs_come_first_and_levers_last(repository):
-    assert [trial.key for trial in trials(make_repository(repository, **PROFILE), 4)] == KEYS
+    assert [each.key for each in trials(make_repository(repository, **PROFILE), 4)] == KEYS
     plain = make_repository(repository, **PROFILE | {"study": {"seeds": [4, 7], "models": ["good", "poor"]}})
-    assert [trial.pairs for trial in trials(plain, 9)] == [9, 9, 9, 9]
+    assert [each.pairs for each in trials(plain, 9)] == [9, 9, 9, 9]
 
 
 def test_shares_become_numbers_of_pairs_each_once(repository):
@@ -105,24 +115,29 @@ def test_shares_become_numbers_of_pairs_each_once(repository):
 
 def test_every_training_has_its_seed_pairs_and_records(place):
     found = run(place)
-    assert [key for key, *_ in place.trained] == KEYS and set(found.facts["trials"]) == set(KEYS)
+    assert [key for key, *_ in place.trained] == KEYS and set(found.trials) == {trial(key) for key in KEYS}
     assert all(key == f"{key.split('-')[0]}-{pairs}-s{seed}" for key, pairs, seed in place.trained)
     assert set(found.tensors) == {f"{key}/{name}" for key in KEYS for name in (*COUNTS, "features")}
     assert all(found.tensors[f"{key}/named"].shape == (4,) for key in KEYS)
     # two classes may be named more than once: the counts are those of the captions, whatever is drawn
     assert all(torch.equal(found.tensors[f"{KEYS[0]}/named"], found.tensors[f"{key}/named"]) for key in KEYS)
     assert not any(found.tensors[f"lever-4-s4/{name}"].any() for name in ("both", "held", "both_1px", "held_1px"))
-    assert found.facts["trials"]["lever-4-s4"]["scores"]["precision"]["value"] is None
+    assert "precision" not in found.trials[trial("lever-4-s4")]
     for key in ("good-4-s4", "poor-2-s7"):
-        ratio = found.tensors[f"{key}/both_1px"].sum() / found.tensors[f"{key}/named"].sum()
-        assert float(ratio) == pytest.approx(found.facts["trials"][key]["scores"]["semantic_recall"]["value"])
+        scores = found.trials[trial(key)]
+        both, named = found.tensors[f"{key}/both_1px"], found.tensors[f"{key}/named"]
+        assert float(both.sum() / named.sum()) == pytest.approx(scores.value("semantic_recall_pooled"))
+        assert float((both / named).mean()) == pytest.approx(scores.value("semantic_recall"))
+    for name in ("semantic_recall", "semantic_recall_pooled", "f1"):
+        hits, cases = found.ratios("good", name, 4)[0]  # of the first seed
+        assert hits.sum() / cases.sum() == pytest.approx(found.trials[trial("good-4-s4")].value(name))
 
 
 def test_guidance_is_chosen_once_on_validation_captions(place):
     found = run(place)
-    assert found.facts["guidance"]["good"] == 2.0 and found.facts["trials"]["good-2-s7"]["guidance"] == 2.0
-    assert found.facts["guidance"]["poor"] == 1.0  # all equal: the least
-    assert list(found.facts["val"]["good"]) == ["1", "2", "3"]
+    assert found.guidance["good"] == 2.0 and found.trials[trial("good-2-s7")].guidance == 2.0
+    assert found.guidance["poor"] == 1.0  # all equal: the least
+    assert [point.guidance for point in found.validation["good"]] == [1.0, 2.0, 3.0]
     good = [(split, guidance) for model, split, guidance in place.drawn if model == "good"]
     assert good == [("val", 1.0), ("val", 2.0), ("val", 3.0)] + [("test", 2.0)] * 4
 
@@ -131,16 +146,16 @@ def test_an_interrupted_study_goes_on_without_repeating_itself(place, repository
     place.fails = KEYS[5]
     with pytest.raises(KeyboardInterrupt):
         run(place)
-    assert list(Study.load(place.folder).facts["trials"]) == sorted(KEYS[:5])
+    assert set(Study.load(place.folder).trials) == {trial(key) for key in KEYS[:5]}
     drawn, place.fails = len(place.drawn), None
     found = run(place)
     assert [key for key, *_ in place.trained] == [*KEYS[:6], *KEYS[5:]]
-    assert set(found.facts["trials"]) == set(KEYS)
+    assert set(found.trials) == {trial(key) for key in KEYS}
     # good and poor have their guidance: one drawing each for the rest, and 3 + 1 of the lever
     assert len(place.drawn) - drawn == 3 + 4
     files = [(place.folder / name).read_bytes() for name in ("study.json", RECORDS)]
     whole = shutil.move(place.folder, repository / "interrupted") and run(place)
-    assert json.dumps(whole.facts, sort_keys=True) == json.dumps(found.facts, sort_keys=True)
+    assert (whole.trials, whole.guidance, whole.validation) == (found.trials, found.guidance, found.validation)
     assert (place.folder / "study.json").read_bytes() == files[0]
     assert all(torch.equal(whole.tensors[key], value) for key, value in found.tensors.items())
     count = len(place.trained), len(place.drawn)
@@ -161,28 +176,28 @@ def test_a_study_that_is_killed_while_it_writes_loses_one_record_at_most(place, 
     place.fails = None
     monkeypatch.setattr(Path, "write_text", killed)
     with pytest.raises(KeyboardInterrupt):
-        study.write_json(place.folder / "study.json", Study.load(place.folder).facts)
+        Study.load(place.folder).save(place.folder)
     monkeypatch.setattr(Path, "write_text", write)
-    assert set(Study.load(place.folder).facts["trials"]) == set(KEYS[:2])
-    assert set(run(place).facts["trials"]) == set(KEYS)
+    assert set(Study.load(place.folder).trials) == {trial(key) for key in KEYS[:2]}
+    assert set(run(place).trials) == {trial(key) for key in KEYS}
 
 
-def test_a_study_is_judged_from_one_area_on(place):
+def test_a_study_counts_classes_from_one_area_on(place):
     run(place)
-    with pytest.raises(CheckpointError, match="study was judged from 1 pixels on, now from 3: delete it"):
+    with pytest.raises(CheckpointError, match="counts classes from 1 pixels on, the referee now from 3: delete it"):
         run(place, min_area=3)
 
 
 def records(**models):
     """A study by hand: for each model {(pairs, seed): (counts of each caption by COUNTS, Fréchet distance)}."""
-    facts, tensors = {"minimum_area": 2, "trials": {}, "guidance": {}, "val": {}}, {}
+    made = Study(2)
     for model, trainings in models.items():
         for (pairs, seed), (counts, distance) in trainings.items():
-            trial = Trial(model, pairs, seed)
-            facts["trials"][trial.key] = {**vars(trial), "scores": {"frechet": {"value": distance}}}
+            trained = Trial(model, pairs, seed)
+            made.trials[trained] = Scores({"frechet": without_interval(distance, N)}, guidance=1.0)
             for name, column in zip(COUNTS, counts, strict=True):
-                tensors[f"{trial.key}/{name}"] = torch.tensor(column, dtype=torch.uint8)
-    return Study(facts, tensors)
+                made.tensors[f"{trained.key}/{name}"] = torch.tensor(column, dtype=torch.uint8)
+    return made
 
 
 N = 6
@@ -200,7 +215,9 @@ def test_known_differences():
     made = records(ours={(8, 1): (FULL, 1.0), (8, 2): (FULL, 2.0)}, theirs={(8, 1): (HALF, 3.0), (8, 2): (HALF, 5.0)})
     found = made.compare("ours", "theirs", 8)
     # recall 1 - 3/4; 1 - 2/4; precision 1 - 2/5; 1 - 3/6; F1 1 - 2 * 2 / (4 + 5)
-    known = {"recall": 1 / 4, "recall_area": 1 / 2, "precision": 3 / 5, "precision_1px": 1 / 2, "f1": 5 / 9}
+    known = {"semantic_recall": 1 / 4, "semantic_recall_area": 1 / 2, "precision": 3 / 5, "f1": 5 / 9}
+    known |= {"semantic_recall_pooled": 1 / 4, "semantic_recall_area_pooled": 1 / 2, "precision_1px": 1 / 2}
+    assert set(found) == {*known, "frechet", "trainings"}
     for name, value in known.items():
         assert found[name] == pytest.approx({"value": value, "low": value, "high": value}), name
     # differences -2 and -3: mean -2.5, standard error 0.5, t(0.975, 1) = 12.706
@@ -210,22 +227,34 @@ def test_known_differences():
     assert back["f1"]["value"] == pytest.approx(-5 / 9) and back["frechet"]["value"] == 2.5
 
 
+def test_recall_is_compared_by_the_mean_over_captions_and_pooled():
+    counts = ([1, 0], [1, 4], [1, 1], [1, 0], [1, 1])  # 1 of 1 and 0 of 4
+    nothing = ([0, 0], *counts[1:])
+    found = records(ours={(8, 1): (counts, 1.0)}, theirs={(8, 1): (nothing, 1.0)}).compare("ours", "theirs")
+    assert found["semantic_recall"]["value"] == (1 + 0) / 2 and found["semantic_recall_pooled"]["value"] == 1 / 5
+
+
+def test_a_single_pair_of_trainings_has_no_interval_of_its_distance():
+    found = records(ours={(8, 1): (FULL, 1.0)}, theirs={(8, 1): (HALF, 3.0)}).compare("ours", "theirs")
+    assert found["frechet"] == {"value": -2.0, "low": None, "high": None}
+
+
 def test_a_model_against_itself_differs_by_nothing():
     made = records(ours={(8, seed): (noisy(seed), float(seed)) for seed in (1, 2, 3)})
     found = made.compare("ours", "ours")
-    for name in ("recall", "recall_area", "precision", "precision_1px", "f1", "frechet"):
+    for name in ("semantic_recall", "semantic_recall_area", "precision", "precision_1px", "f1", "frechet"):
         assert found[name]["value"] == 0 and found[name]["low"] <= 0 <= found[name]["high"], name
-    assert found["recall"]["high"] > 0  # another three seeds would have differed
+    assert found["semantic_recall"]["high"] > 0  # another three seeds would have differed
 
 
 def test_sizes_stand_together_or_apart():
     sizes = {(8, 1): (FULL, 1.0), (8, 2): (FULL, 1.0), (4, 1): (HALF, 2.0), (4, 2): (HALF, 2.0)}
     made = records(ours=sizes, theirs=dict.fromkeys(sizes, (HALF, 4.0)))
-    assert made.keys("ours") == ["ours-4-s1", "ours-4-s2", "ours-8-s1", "ours-8-s2"]
-    assert made.compare("ours", "theirs", 4)["recall"]["value"] == 0
+    assert [each.key for each in made.trials_of("ours")] == ["ours-4-s1", "ours-4-s2", "ours-8-s1", "ours-8-s2"]
+    assert made.compare("ours", "theirs", 4)["semantic_recall"]["value"] == 0
     together = made.compare("ours", "theirs")
-    assert together["trainings"] == 4 and together["recall"]["value"] == pytest.approx(1 / 8)
-    assert together["recall"]["low"] < 0.05 and together["frechet"]["value"] == pytest.approx(-2.5)
+    assert together["trainings"] == 4 and together["semantic_recall"]["value"] == pytest.approx(1 / 8)
+    assert together["semantic_recall"]["low"] < 0.05 and together["frechet"]["value"] == pytest.approx(-2.5)
 
 
 def test_only_paired_trainings_are_compared():
@@ -237,8 +266,7 @@ def test_only_paired_trainings_are_compared():
 
 def released(repository):
     made, folder = records(ours={(8, 1): (FULL, 1.0)}), repository / "weights/tiny-streets-study"
-    write_json(folder / "study.json", made.facts)
-    save_tensors(folder / RECORDS, made.tensors)
+    made.save(folder)
     return folder
 
 
@@ -247,7 +275,7 @@ def test_a_released_study_is_installed(repository):
     with pytest.raises(CheckpointError, match=r"weights/tiny-streets-study is missing: .* 'tiny-scratch'"):
         make_study(profile, "streets", 2)
     released(repository)
-    assert make_study(profile, "streets", 2).keys("ours") == ["ours-8-s1"]
+    assert make_study(profile, "streets", 2).trials_of("ours") == [Trial("ours", 8, 1)]
     assert (repository / "results/tiny/study/streets" / RECORDS).is_file()
     with pytest.raises(CheckpointError, match=r"from 2 pixels on, the referee .* to 3: .* profile 'tiny-scratch'"):
         make_study(profile, "streets", 3)
@@ -257,17 +285,40 @@ def test_a_release_holds_the_records_and_no_training(place, repository):
     shutil.copy(repository / "params/tiny.yaml", repository / "params/tiny-scratch.yaml")
     made = records(ours={(8, 1): (FULL, 1.0)})
     source = repository / "results/tiny-scratch/study/streets"
-    write_json(source / "study.json", made.facts)
-    save_tensors(source / RECORDS, made.tensors)
+    made.save(source)
     write_json(source / "ours-8-s1" / "config.json", {})
     runpy.run_path(str(RELEASE))["release"]("tiny", "streets", "study")
     target = repository / "weights/tiny-streets-study"
     assert sorted(path.name for path in target.iterdir()) == [RECORDS, "study.json"]
-    assert make_study(make_repository(repository, **PROFILE, released="tiny"), "streets", 2).facts == made.facts
+    assert make_study(make_repository(repository, **PROFILE, released="tiny"), "streets", 2).trials == made.trials
 
 
 def test_without_a_release_the_study_is_run(place):
-    assert set(make_study(place.profile, "streets", 1).facts["trials"]) == set(KEYS)
+    assert set(make_study(place.profile, "streets", 1).trials) == {trial(key) for key in KEYS}
+
+
+def test_a_release_of_the_first_format_is_read_by_the_names_of_today(repository):
+    """Recall was pooled then; the paper's follows from the counts of captions, where they were kept."""
+    estimate = {"value": 0.2, "low": 0.1, "high": 0.3, "n": 2}
+    old = {"semantic_recall": estimate, "semantic_recall_area": estimate, "frechet": estimate, "kid": {"value": 0.5}}
+    old |= {"miou": {"value": None, "low": None, "high": None, "n": 0}, "minimum_area": 2, "fsd_of": "referee"}
+    old |= {"chance": {"semantic_recall": estimate}}
+    facts = {"model": "ours", "pairs": 8, "seed": 1, "guidance": 2.0, "scores": old}
+    content = {"minimum_area": 2, "guidance": {"ours": 2.0}, "trials": {"ours-8-s1": facts}}
+    content |= {"val": {"ours": {"1": old, "2": old}}, "sweeps": {"ours-8-s1": {"1": old, "2": old}}}
+    folder, counts = repository / "study", {"both_1px": [1, 0], "named": [1, 4], "both": [0, 4]}
+    write_json(folder / "study.json", content)
+    save_tensors(folder / RECORDS, {f"ours-8-s1/{name}": torch.tensor(each) for name, each in counts.items()})
+    made = Study.load(folder)
+    scores = made.trials[Trial("ours", 8, 1)]
+    assert (scores.value("semantic_recall_pooled"), scores.value("semantic_recall")) == (0.2, 1 / 2)
+    assert scores.value("semantic_recall_area") == 1 / 2 and "miou" not in scores and scores.value("kid") == 0.5
+    assert scores.guidance == 2.0 and set(scores.chance) == {"semantic_recall_pooled"}
+    assert [point.guidance for point in made.validation["ours"]] == [1.0, 2.0]
+    curve = made.curve(Trial("ours", 8, 1))
+    assert curve.chosen == scores and "semantic_recall" not in curve.points[0]
+    made.save(folder)
+    assert Study.load(folder).trials == made.trials
 
 
 def test_damaged_records_are_refused(repository):

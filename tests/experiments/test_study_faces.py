@@ -4,7 +4,6 @@ Referees are tiny networks trained for two steps; models are stand-ins but for o
 seeds.
 """
 
-import json
 import shutil
 from types import SimpleNamespace
 
@@ -16,11 +15,13 @@ from worlds.places import FACES, make_repository
 
 import gcdp.experiments.study as study
 from gcdp.errors import DataError
+from gcdp.evaluation.scores import Scores
 from gcdp.experiments.datasets import held_out
 from gcdp.experiments.models import fit
 from gcdp.experiments.referees import make_referees
 from gcdp.experiments.runs import prepare_run
-from gcdp.experiments.study import COUNTS, MEASURES, Study, Trial, run_study, subset_rows
+from gcdp.experiments.study import COUNTS, run_study
+from gcdp.experiments.study_record import Study, Trial
 from gcdp.generators.samples import Samples
 from gcdp.storage import sha256
 from gcdp.validation import to_dict
@@ -30,7 +31,8 @@ PROFILE = FACES | {
     "study": PLAN | {"guidances": [1.0, 2.0], "sweep": True, "claims": {"same_budget": ["joint", "gaussian"]}},
     "evaluate": {"num_steps": 2},
 }
-KEYS = [f"{model}-{pairs}-s{seed}" for seed in (5, 6) for pairs in (8, 4) for model in ("joint", "gaussian")]
+TRIALS = [Trial(model, pairs, seed) for seed in (5, 6) for pairs in (8, 4) for model in ("joint", "gaussian")]
+KEYS = [trial.key for trial in TRIALS]
 MORE = ("attributes_shown", "attributes_named", "alignment", "captions")
 
 
@@ -68,9 +70,9 @@ def place_in(root, patch):
 
 
 @pytest.fixture(scope="module")
-def judged(prepared_faces, tmp_path_factory):
+def measured(prepared_faces, tmp_path_factory):
     """A repository of faces whose referees are trained."""
-    root = tmp_path_factory.mktemp("judged")
+    root = tmp_path_factory.mktemp("measured")
     shutil.copytree(prepared_faces, root, dirs_exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
@@ -80,18 +82,18 @@ def judged(prepared_faces, tmp_path_factory):
 
 
 @pytest.fixture
-def place(judged, stub_encoder, tmp_path, monkeypatch):
+def place(measured, stub_encoder, tmp_path, monkeypatch):
     """A study that was not begun, in a copy of that repository."""
-    shutil.copytree(judged, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(measured, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return place_in(tmp_path, monkeypatch)
 
 
 @pytest.fixture(scope="module")
-def done(judged, tmp_path_factory):
+def done(measured, tmp_path_factory):
     """A finished study, and the place where it was made."""
     root = tmp_path_factory.mktemp("done")
-    shutil.copytree(judged, root, dirs_exist_ok=True)
+    shutil.copytree(measured, root, dirs_exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         stub_text(patch)
@@ -107,15 +109,15 @@ def run(place, **changes):
 
 def test_attributes_and_alignment_are_kept_for_every_caption(done):
     found, place = done
-    assert [key for key, *_ in place.trained] == KEYS and set(found.facts["trials"]) == set(KEYS)
+    assert [key for key, *_ in place.trained] == KEYS and set(found.trials) == set(TRIALS)
     assert set(found.tensors) == {f"{key}/{name}" for key in KEYS for name in (*COUNTS, *MORE, "features")}
-    for key in KEYS:
-        scores, tensors = found.facts["trials"][key]["scores"], {n: found.tensors[f"{key}/{n}"].double() for n in MORE}
+    for trial in TRIALS:
+        scores, tensors = found.trials[trial], {n: found.tensors[f"{trial.key}/{n}"].double() for n in MORE}
         assert all(values.shape == (6,) for values in tensors.values())
         recall = tensors["attributes_shown"].sum() / tensors["attributes_named"].sum()
         assert float(recall) == pytest.approx(scores["attribute_recall"]["value"])
         assert float(tensors["alignment"].mean()) == pytest.approx(scores["alignment"]["value"], abs=1e-4)
-        assert {"attribute_recall", "alignment"} <= set(scores["chance"]) and tensors["captions"].sum() == 6
+        assert {"attribute_recall", "alignment"} <= set(scores.chance) and tensors["captions"].sum() == 6
 
 
 def test_smaller_subsets_lie_inside_larger_ones_whatever_the_seed(done):
@@ -132,10 +134,10 @@ def test_an_interrupted_study_of_faces_goes_on(place):
     with pytest.raises(KeyboardInterrupt):
         run(place, study=short)
     before, place.fails = Study.load(place.folder), None
-    assert set(before.facts["trials"]) == set(before.facts["sweeps"]) == set(KEYS[:3])
+    assert set(before.trials) == set(before.sweeps) == set(TRIALS[:3])
     found = run(place, study=short)
     assert [key for key, *_ in place.trained] == [*KEYS[:4], KEYS[3]]
-    assert set(found.facts["trials"]) == set(found.facts["sweeps"]) == set(KEYS[:4])
+    assert set(found.trials) == set(found.sweeps) == set(TRIALS[:4])
     assert all(torch.equal(found.tensors[key], values) for key, values in before.tensors.items())
     written, drawn = (place.folder / "study.json").read_bytes(), len(place.drawn)
     run(place, study=short)
@@ -144,33 +146,36 @@ def test_an_interrupted_study_of_faces_goes_on(place):
 
 def test_a_sweep_has_the_form_of_an_evaluation(done):
     found, place = done
-    for key in KEYS:
-        record = found.sweep(key)
-        assert set(record) == {"sweep", "best", "chosen", "n"} and record["n"] == 6
-        assert [point["guidance"] for point in record["sweep"]] == [1.0, 2.0]
-        best = found.facts["guidance"][key.split("-")[0]]
-        (chosen,) = [point for point in record["sweep"] if point["guidance"] == record["best"] == best]
-        assert {name: value for name, value in chosen.items() if name != "guidance"} == record["chosen"]
+    for trial in TRIALS:
+        curve = found.curve(trial)
+        assert [point.guidance for point in curve.points] == [1.0, 2.0]
+        assert curve.guidance == found.guidance[trial.model] and curve.chosen == found.trials[trial]
     scales = [g for model, split, g in place.drawn if (model, split) == ("joint", "test")]
     assert sorted(scales) == [1.0] * 4 + [2.0] * 4  # each network at each scale, once
-    assert json.loads(json.dumps(found.facts)) == found.facts
+    again = Study.load(place.folder)
+    assert (again.trials, again.sweeps, again.validation) == (found.trials, found.sweeps, found.validation)
 
 
-def test_without_sweep_only_the_chosen_scale_is_judged(place):
+def test_without_sweep_only_the_chosen_scale_is_scored(place):
     found = run(place, study=PROFILE["study"] | {"sweep": False, "seeds": [5]})
-    assert "sweeps" not in found.facts
-    assert len([entry for entry in place.drawn if entry[1] == "test"]) == len(found.facts["trials"]) == 4
+    assert not found.sweeps
+    assert len([entry for entry in place.drawn if entry[1] == "test"]) == len(found.trials) == 4
+    with pytest.raises(DataError, match=r"holds no sweep of joint-8-s5: set study\.sweep"):
+        found.curve(Trial("joint", 8, 5))
 
 
 def test_all_measures_are_compared_for_every_number_of_pairs(done):
     found, _ = done
     for pairs in (4, 8):
         gain = found.compare("joint", "gaussian", pairs)
-        named = {*MEASURES, "frechet", "trainings"} - {"precision", "precision_1px", "f1"}
-        assert set(gain) == named and gain["trainings"] == 2
-        for name, scores in (("attribute_recall", "attribute_recall"), ("alignment", "alignment")):
-            mine, yours = (found.facts["trials"][f"{m}-{pairs}-s5"]["scores"] for m in ("joint", "gaussian"))
-            assert gain[name]["value"] == pytest.approx(mine[scores]["value"] - yours[scores]["value"], abs=1e-4)
+        recalls = {f"semantic_recall{kind}" for kind in ("", "_pooled", "_area", "_area_pooled")}
+        assert set(gain) == {*recalls, "attribute_recall", "alignment", "frechet", "trainings"}
+        assert gain["trainings"] == 2
+        for name in ("attribute_recall", "alignment"):
+            mine, yours = (
+                [found.trials[Trial(m, pairs, s)].value(name) for s in (5, 6)] for m in ("joint", "gaussian")
+            )
+            assert gain[name]["value"] == pytest.approx(np.mean(mine) - np.mean(yours), abs=1e-4)
             assert gain[name]["low"] <= gain[name]["value"] <= gain[name]["high"]
     back = found.compare("gaussian", "joint", 4)
     assert back["alignment"]["value"] == pytest.approx(-found.compare("joint", "gaussian", 4)["alignment"]["value"])
@@ -178,14 +183,15 @@ def test_all_measures_are_compared_for_every_number_of_pairs(done):
 
 def test_attributes_of_each_trial_are_ratios_by_hand():
     """Two seeds of three captions: shown 2 of 4 and 3 of 4, scores of 10 and 20."""
-    facts, tensors = {"trials": {}}, {}
+    made = Study(2)
     for seed, shown, score in ((1, [1, 1, 0], 10.0), (2, [2, 1, 0], 20.0)):
         trial = Trial("ours", 8, seed)
-        facts["trials"][trial.key] = vars(trial)
+        made.trials[trial] = Scores({})
         columns = {"attributes_shown": shown, "attributes_named": [2, 1, 1], "captions": [1] * 3}
-        tensors |= {f"{trial.key}/{name}": torch.tensor(column, dtype=torch.uint8) for name, column in columns.items()}
-        tensors[f"{trial.key}/alignment"] = torch.full((3,), score)
-    made = Study(facts, tensors)
+        made.tensors |= {
+            f"{trial.key}/{name}": torch.tensor(column, dtype=torch.uint8) for name, column in columns.items()
+        }
+        made.tensors[f"{trial.key}/alignment"] = torch.full((3,), score)
     recall = [hits.sum() / cases.sum() for hits, cases in made.ratios("ours", "attribute_recall")]
     assert recall == [0.5, 0.75]
     assert [hits.sum() / cases.sum() for hits, cases in made.ratios("ours", "alignment", 8)] == [10, 20]
@@ -194,15 +200,12 @@ def test_attributes_of_each_trial_are_ratios_by_hand():
 
 def test_rows_of_subsets_take_the_first_training_on_each_number(done):
     found, _ = done
-    rows = subset_rows(found)
-    assert {model: list(points) for model, points in rows.items()} == {
-        "gaussian": ["4", "8"],
-        "joint": ["4", "8"],
-    }
-    point, scores = rows["joint"]["4"], found.facts["trials"]["joint-4-s5"]["scores"]
-    assert (point["seed"], point["guidance"]) == (5, found.facts["guidance"]["joint"])
-    assert all(point[name] == scores[name] for name in ("attribute_recall", "per_attribute", "alignment", "chance"))
-    assert "areas" not in point and "per_class" not in point
+    rows = found.first_scores()
+    assert {model: list(points) for model, points in rows.items()} == {"gaussian": [4, 8], "joint": [4, 8]}
+    assert rows["joint"][4] == found.trials[Trial("joint", 4, 5)]
+    brief = rows["joint"][4].brief().to_dict()
+    assert {"attribute_recall", "per_attribute", "alignment", "chance", "guidance"} <= set(brief)
+    assert "areas" not in brief and "per_class" not in brief
 
 
 @pytest.mark.parametrize(("seed", "finished", "steps"), [(5, True, 3), (6, True, 3), (5, False, 3), (5, True, 4)])
@@ -222,8 +225,8 @@ def test_what_the_pipeline_trained_is_not_trained_again(place, monkeypatch, seed
     assert sorted(made.parent.rglob("*")) == before and (made / "model.safetensors").read_bytes() == b"of the pipeline"
 
 
-def test_networks_of_their_own_are_studied_from_end_to_end(judged, stub_encoder, tmp_path, monkeypatch):
-    shutil.copytree(judged, tmp_path, dirs_exist_ok=True)
+def test_networks_of_their_own_are_studied_from_end_to_end(measured, stub_encoder, tmp_path, monkeypatch):
+    shutil.copytree(measured, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     plan = PROFILE["study"] | {"seeds": [5], "num_val": 2, "guidances": [2.0]}
     profile = make_repository(tmp_path, **PROFILE | {"study": plan})
@@ -233,9 +236,9 @@ def test_networks_of_their_own_are_studied_from_end_to_end(judged, stub_encoder,
     run_study(profile, "faces", tmp_path / "study", 2)
     assert {path: sha256(path) for path in models.rglob("*") if path.is_file()} == before
     found = Study.load(tmp_path / "study")
-    assert set(found.facts["trials"]) == {key for key in KEYS if key.endswith("s5")}
+    assert set(found.trials) == {trial for trial in TRIALS if trial.seed == 5}
     assert not (tmp_path / "results/tiny/study/faces/joint-8-s5/config.json").exists()
-    assert found.facts["trials"]["gaussian-4-s5"]["scores"]["miou"]["value"] is None
+    assert "miou" not in found.trials[Trial("gaussian", 4, 5)]
     assert np.isfinite(found.compare("joint", "gaussian", 4)["alignment"]["value"])
     with pytest.raises(DataError, match="'joint' and 'latent' were trained with other seeds or pairs"):
         found.compare("joint", "latent")

@@ -1,15 +1,16 @@
-"""Drawings that are kept, the choice of guidance, and the stop of a sweep. All numbers from seed 0."""
+"""Drawings that are kept, and the choice of guidance. All numbers from seed 0."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from worlds.places import make_repository
 from worlds.tiny import TABLE
 
-from gcdp.errors import CheckpointError
+from gcdp.evaluation.scores import Scores
+from gcdp.evaluation.statistics import without_interval
 from gcdp.experiments.datasets import HeldOut
-from gcdp.experiments.sweep import Sweep, correspondence, kept_measures, read_known, rising, saturated
+from gcdp.experiments.sweep import Sweep, correspondence
 from gcdp.generators.samples import Samples
 
 
@@ -130,53 +131,17 @@ def test_a_drawing_that_was_half_replaced_is_not_taken_for_the_former_one(sweep,
     assert same(sweep(model).draw(1.0), first)
 
 
-@pytest.mark.parametrize(
-    ("recalls", "stop"),
-    [
-        ([0.5], False),
-        ([0.5, 0.5], False),  # one failure is none
-        ([0.5, 0.5, 0.5], True),
-        ([0.5, 0.502, 0.504], True),  # two steps that stay below the least rise together
-        ([0.5, 0.503, 0.506], False),
-        ([0.5, 0.4, 0.51], False),
-        ([0.5, 0.6, 0.5, 0.4], True),  # best two scales ago
-        ([0.2, 0.5, 0.4], False),
-        ([0.9, 0.1, 0.2, 0.3], True),  # rises, but below the best
-    ],
+STREET = Scores({"f1": without_interval(0.6, 4)}, {"f1": without_interval(0.5, 4)})
+FACE = Scores(
+    {"attribute_recall": without_interval(0.75, 4)},
+    {"attribute_recall": without_interval(0.5, 4)},
+    per_attribute={"Smiling": without_interval(0.75, 4)},
 )
-def test_a_sweep_stops_when_recall_failed_to_rise_twice(recalls, stop):
-    assert saturated(recalls, 0.005) is stop
-
-
-def estimate(value):
-    return {"value": value, "low": None, "high": None, "n": 4}
-
-
-STREET = {"f1": estimate(0.6), "semantic_recall_area": estimate(0.7), "chance": {"f1": estimate(0.5)}, "kid": 0.1}
-FACE = STREET | {"attribute_recall": estimate(0.75), "chance": {"attribute_recall": estimate(0.5)}}
 
 
 def test_guidance_is_chosen_by_f1_or_by_what_attributes_gain_over_chance():
     assert correspondence(STREET) == 0.6 and correspondence(FACE) == 0.25
-    assert correspondence(STREET | {"f1": estimate(None)}) == 0
+    assert correspondence(Scores({})) == 0
     # nothing was named in this split: neither side counts
-    assert correspondence(FACE | {"attribute_recall": estimate(None)}) == -0.5
-    assert correspondence(FACE | {"chance": {"attribute_recall": estimate(None)}}) == 0.75
-
-
-def test_a_sweep_watches_attributes_where_they_are_judged():
-    assert rising(STREET) == 0.7 and rising(FACE) == 0.75
-    assert rising(FACE | {"attribute_recall": estimate(None)}) == 0
-
-
-def test_measures_are_kept_where_they_are_judged():
-    assert kept_measures(STREET) == {name: STREET[name] for name in ("f1", "semantic_recall_area")}
-    assert set(kept_measures(FACE | {"alignment": 1, "per_attribute": {}})) == {
-        "f1", "semantic_recall_area", "attribute_recall", "alignment", "per_attribute",
-    }  # fmt: skip
-
-
-def test_what_04_evaluators_found_must_be_there(repository):
-    profile = make_repository(repository)
-    with pytest.raises(CheckpointError, match=r"metrics/referee/streets\.json is missing: run the notebook 04_eval"):
-        read_known(profile, "streets")
+    assert correspondence(replace(FACE, measures={})) == -0.5
+    assert correspondence(replace(FACE, chance={})) == 0.75

@@ -13,7 +13,8 @@ from gcdp.evaluation.referees.attributes import load_attributes
 from gcdp.evaluation.referees.segmenter import load_segmenter
 from gcdp.experiments.models import options
 from gcdp.experiments.profile import load_profile, repository_root
-from gcdp.experiments.study import Study, trials
+from gcdp.experiments.study import trials
+from gcdp.experiments.study_record import Study
 from gcdp.generators.latent import latent_card
 from gcdp.text.encoder import load_encoder
 from gcdp.training.checkpoint import load_card, load_model
@@ -70,13 +71,12 @@ def test_a_released_referee_is_what_its_profile_asks_for(domain, part):
 @each_domain
 def test_the_released_study_is_what_its_profile_asks_for(domain):
     study, profile = Study.load(WEIGHTS / f"toy-{domain}-study"), load_profile("toy", domain)
-    planned = {trial.key for trial in trials(profile, profile.domain(domain).counts["train"])}
-    assert set(study.facts["trials"]) == planned
+    planned = set(trials(profile, profile.domain(domain).counts["train"]))
+    assert set(study.trials) == planned
     if profile.study.sweep:
-        scales = [f"{guidance:g}" for guidance in profile.study.guidances]
-        assert {key: sorted(points) for key, points in study.facts["sweeps"].items()} == {
-            key: sorted(scales) for key in planned
-        }
+        scales = list(profile.study.guidances)
+        found = {trial: sorted(point.guidance for point in points) for trial, points in study.sweeps.items()}
+        assert found == dict.fromkeys(planned, scales)
 
 
 @each_release

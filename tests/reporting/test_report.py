@@ -4,18 +4,21 @@ import csv
 import json
 
 import pytest
+from worlds.hand_made import estimate, record
 
 from gcdp.errors import DataError
+from gcdp.evaluation.scores import Scores
+from gcdp.evaluation.statistics import without_interval
 from gcdp.reporting.summary import (
-    COLUMNS,
     NOT_RUN,
+    SUMMARY_COLUMNS,
     UNMEASURED,
     collect,
-    markdown,
+    summary_markdown,
     summary_metrics,
     summary_rows,
-    write_csv,
 )
+from gcdp.reporting.tables import write_csv
 
 RECALL = {"micro": 0.75, "low": 0.7, "high": 0.8, "n": 40}
 
@@ -76,18 +79,29 @@ def test_what_is_not_measured_is_said_in_words(folders):
         assert row["this_run"].startswith(f"not measured: needs {needed}") and row["reference"] == row["this_run"]
 
 
-def test_attributes_and_alignment_have_rows_where_they_are_judged(folders):
-    judged = {"value": 0.5, "low": 0.25, "high": 0.75, "n": 8}
-    chosen = {"attribute_recall": judged, "alignment": {"value": 21.5, "low": None, "high": None, "n": 8}}
-    real = {"attribute_recall": judged | {"value": 0.875}}
-    put(folders[0], "evaluation", {"domain": "faces", "model": "joint", "seed": 2, "chosen": chosen, "ceiling": real})
+def test_attributes_and_alignment_have_rows_where_they_are_scored(folders):
+    measures = {"attribute_recall": estimate(0.5, 0.25), "alignment": without_interval(21.5, 8)}
+    chosen = Scores(measures, guidance=2.0, alignment_name="toy alignment score")
+    ceiling = Scores({"attribute_recall": estimate(0.875)})
+    record(points=[chosen], domain="faces", seed=2, ceiling=ceiling).save(folders[0])
     rows = summary_rows(*folders)
-    recall = row_of(rows, "joint", "attribute recall of the image")
+    recall = row_of(rows, "joint", "attribute recall, of the image")
     assert (recall["domain"], recall["this_run"], recall["n"]) == ("faces", "0.500 [0.250, 0.750]", "8")
     assert recall["real_pairs"] == "0.875" and recall["paper"] == "chart (Fig. 1)"
-    aligned = row_of(rows, "joint", "toy alignment score (not CLIP)")
-    assert aligned["this_run"] == "21.500" and aligned["real_pairs"] == ""
-    assert summary_metrics(folders[0])["faces"]["joint"] == {"attribute_recall": 0.5, "alignment": 21.5}
+    aligned = row_of(rows, "joint", "toy alignment score")
+    assert aligned["this_run"] == "21.5" and aligned["real_pairs"] == ""
+    expected = {"guidance": 2.0, "attribute_recall": 0.5, "alignment": 21.5}
+    assert summary_metrics(folders[0])["faces"]["joint"] == expected
+
+
+def test_recall_stands_as_the_papers_and_pooled_and_what_does_not_apply_has_no_row(folders):
+    measures = {"semantic_recall": estimate(0.5), "semantic_recall_pooled": estimate(0.25), "miou": estimate(None)}
+    record(points=[Scores(measures, guidance=2.0)], model="latent").save(folders[0])
+    rows = {row["quantity"]: row for row in summary_rows(*folders) if row["model"] == "latent"}
+    assert rows["Semantic Recall, from 1 pixel, of the image"]["this_run"] == "0.500 [0.490, 0.510]"
+    assert rows["Semantic Recall, from 1 pixel, cases pooled, of the image"]["paper"] == "–"
+    assert not [name for name in rows if "mIoU" in name]
+    assert not [cell for row in rows.values() for cell in row.values() if "nan" in cell or "None" in cell]
 
 
 def test_without_a_reference_run_the_column_says_so(folders, tmp_path):
@@ -99,10 +113,10 @@ def test_tables_in_both_forms(folders, tmp_path):
     rows = summary_rows(*folders)
     write_csv(rows, tmp_path / "tables" / "summary.csv")
     with open(tmp_path / "tables" / "summary.csv", encoding="utf-8") as file:
-        assert list(csv.DictReader(file)) == rows and tuple(rows[0]) == COLUMNS
-    lines = markdown(rows).splitlines()
+        assert list(csv.DictReader(file)) == rows and tuple(rows[0]) == SUMMARY_COLUMNS
+    lines = summary_markdown(rows).splitlines()
     assert len(lines) == len(rows) + 2 and {line.count("|") for line in lines} == {8}
-    assert "0.750 [0.700, 0.800] (n = 40, seed 3)" in markdown(rows)
+    assert "0.750 [0.700, 0.800] (n = 40, seed 3)" in summary_markdown(rows)
 
 
 def test_the_same_numbers_by_key(folders):
@@ -113,7 +127,7 @@ def test_the_same_numbers_by_key(folders):
 
 def test_metrics_are_found_by_the_domain_and_model_they_name(folders):
     assert set(collect(folders[0], "training")["streets"]) == {"joint", "gaussian"}
-    assert collect(folders[0], "evaluation") == {}
+    assert collect(folders[0], "nothing") == {}
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"model": "joint"}'])

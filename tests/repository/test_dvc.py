@@ -76,23 +76,24 @@ def test_every_stage_leaves_its_figures_metrics_and_executed_notebook(repository
     assert max(path.stat().st_size for path in executed.values()) <= 1_000_000
 
 
-def test_every_judged_model_has_its_scores_and_its_rows(repository):
+def test_every_scored_model_has_its_scores_and_its_rows(repository):
     results, evaluated = repository / "results" / "smoke", load_profile("smoke").evaluate.models
     streets = json.loads((results / "metrics" / "streets.json").read_text())
     assert {"ceiling", "claim", *evaluated} <= set(streets)
     for model in evaluated:
         row = streets[model]
-        for measure in ("semantic_recall", "semantic_recall_area", "precision", "frechet", "fsd"):
+        for measure in ("semantic_recall", "semantic_recall_pooled", "precision", "frechet", "fsd"):
             assert row[measure]["low"] <= row[measure]["value"] <= row[measure]["high"] and row[measure]["n"] == 8
-        assert (row["miou"]["value"] is None) == (model in ("gaussian", "latent")) and row["guidance"] >= 1
+        assert ("miou" in row) == ("miou_all" in row) == (model not in ("gaussian", "latent")) and row["guidance"] >= 1
     claim = streets["claim"]
     assert len(claim["seeds"]) == 2 and claim["pairs"] == [24, 48]
-    assert all(set(claim[name]) == {"value", "low", "high"} for name in ("recall", "recall_area", "f1", "frechet"))
+    names = ("semantic_recall", "semantic_recall_pooled", "semantic_recall_area", "f1", "frechet")
+    assert all(set(claim[name]) == {"value", "low", "high"} for name in names)
     table = (results / "tables" / "table1_streets.md").read_text()
     assert table.count("without text") == len(evaluated) + 4 and table.count("with text |") == len(evaluated)
 
 
-def test_faces_are_judged_by_their_attributes_on_three_numbers_of_pairs(repository):
+def test_faces_are_scored_by_their_attributes_on_three_numbers_of_pairs(repository):
     results = repository / "results" / "smoke"
     faces = json.loads((results / "metrics" / "faces.json").read_text())
     assert {"ceiling", "claim", "subsets", "attributes", "alignment", *FACES_MODELS} <= set(faces)
@@ -111,6 +112,7 @@ def test_faces_are_judged_by_their_attributes_on_three_numbers_of_pairs(reposito
     assert "attribute_recall" not in json.loads((results / "metrics" / "streets.json").read_text())["ceiling"]
     study = json.loads((results / "study" / "faces" / "study.json").read_text())
     assert set(study["sweeps"]) == set(study["trials"]) and len(study["trials"]) == 9
+    assert not {"precision", "precision_1px", "f1"} & {*faces["ceiling"], *faces["claim"], *faces["joint"]}
     assert (results / "tables" / "attributes_faces.md").read_text().count("\n| ") > 10
 
 

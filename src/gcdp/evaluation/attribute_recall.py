@@ -85,11 +85,6 @@ def attribute_recall(present: np.ndarray, captions: Sequence[str], table: Attrib
     }
 
 
-def attribute_chance(present: np.ndarray, captions: Sequence[str], table: AttributeTable) -> dict[str, Any]:
-    """`attribute_recall` of images that know faces but not their caption: each is held against the next one's."""
-    return attribute_recall(present, [*captions[1:], *captions[:1]], table)
-
-
 def _shares(names: Sequence[str], hits: np.ndarray, cases: np.ndarray) -> dict[str, float | None]:
     return {name: float(hit / n) if n else None for name, hit, n in zip(names, hits, cases, strict=True)}
 

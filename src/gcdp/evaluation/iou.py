@@ -7,7 +7,14 @@ import numpy as np
 from gcdp.data.classes import ClassTable
 from gcdp.errors import DataError
 from gcdp.evaluation.layouts import class_areas
-from gcdp.evaluation.statistics import RESAMPLES, bootstrap_percentiles, resampled_counts, undefined
+from gcdp.evaluation.statistics import (
+    RESAMPLES,
+    Estimate,
+    bootstrap_percentiles,
+    resampled_counts,
+    undefined,
+    without_interval,
+)
 
 
 def confusion(layouts: np.ndarray, seen: np.ndarray, num_classes: int) -> np.ndarray:
@@ -27,30 +34,39 @@ def alignment_miou(
 
     The layouts are the reference. Pixels that they leave unlabeled do not count; a labeled pixel in which the
     referee sees nothing is a miss of its class. Pixels are pooled over all images before any ratio is taken:
-    IoU = both / (layout + referee - both) for each class. A class that neither side shows is None and left out of
-    the mean, as is usual.
+    IoU = both / (layout + referee - both) for each class; a class that neither side shows has none.
 
-    Returns {"value", "low", "high", "n", "per_class"}, the interval by drawing the n images anew.
+    Returns {"miou", "miou_all", "per_class"}. Two Estimates, their intervals by drawing the n images anew: "miou" is
+    the mean over the classes that have an IoU, so that what it averages depends on the images; "miou_all" is the mean
+    over all labeled classes of the table (19 of Cityscapes), where a class that neither side shows scores 0, in the
+    set and in every draw. Both are undefined where no pixel is labeled. "per_class": {name: IoU or None}.
     Raises DataError as `confusion`.
     """
     layouts, seen = _checked(layouts, seen, classes.num_classes)
     if not len(layouts):
-        return {**undefined(), "per_class": {classes.names[k]: None for k in classes.labeled}}
+        nothing = {classes.names[k]: None for k in classes.labeled}
+        return {"miou": undefined(), "miou_all": undefined(), "per_class": nothing}
     both, either = (part[:, list(classes.labeled)].astype(np.float64) for part in _overlaps(layouts, seen, classes))
     scores = _ious(both.sum(0), either.sum(0))
-    draws = [_mean(_ious(counts @ both, counts @ either)) for counts in resampled_counts(len(both), resamples, seed)]
-    low, high = bootstrap_percentiles(np.concatenate(draws))
-    value = float(_mean(scores[None])[0])
+    drawn = [_ious(counts @ both, counts @ either) for counts in resampled_counts(len(both), resamples, seed)]
+    ious = np.concatenate(drawn)
     return {
-        "value": None if np.isnan(value) else value,
-        "low": low,
-        "high": high,
-        "n": len(layouts),
+        "miou": _estimate(_mean(scores[None])[0], _mean(ious), len(layouts)),
+        "miou_all": _estimate(_mean_of_all(scores[None])[0], _mean_of_all(ious), len(layouts)),
         "per_class": {
             classes.names[k]: None if np.isnan(score) else float(score)
             for k, score in zip(classes.labeled, scores, strict=True)
         },
     }
+
+
+def _estimate(value: float, drawn: np.ndarray, n: int) -> Estimate:
+    if np.isnan(value):
+        return undefined(n)
+    if n == 1:
+        return without_interval(value, n)
+    low, high = bootstrap_percentiles(drawn)
+    return {"value": float(value), "low": low, "high": high, "n": n}
 
 
 def _overlaps(layouts: np.ndarray, seen: np.ndarray, classes: ClassTable) -> tuple[np.ndarray, np.ndarray]:
@@ -77,6 +93,11 @@ def _mean(ious: np.ndarray) -> np.ndarray:
     found = ~np.isnan(ious)
     count = found.sum(1)
     return np.divide(np.where(found, ious, 0).sum(1), count, out=np.full(len(ious), np.nan), where=count > 0)
+
+
+def _mean_of_all(ious: np.ndarray) -> np.ndarray:
+    """Mean over all classes, those without a score as 0, float64 (R, K) -> (R,); NaN where none has one."""
+    return np.where(np.isnan(ious).all(1), np.nan, np.nan_to_num(ious).mean(1))
 
 
 def _checked(layouts: np.ndarray, seen: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:

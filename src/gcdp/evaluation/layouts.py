@@ -1,7 +1,7 @@
 """Measures of layouts against their captions and against real layouts; no referee network is needed.
 
 A generated layout says itself which classes it holds, so recall and precision of the caption's classes can be
-counted pixel by pixel. They judge the layout half alone: whether the image shows what its layout says is another
+counted pixel by pixel. They speak of the layout half alone: whether the image shows what its layout says is another
 question. Every score is to be read beside the same score of real layouts.
 """
 

@@ -5,6 +5,11 @@ image; a class is found where it covers at least `min_area` pixels. Recall alone
 which the referee sees a little of everything finds every class. So precision stands beside it, and a minimum area
 at which real scenes rarely raise a false alarm, calibrated by `calibrate_area`.
 
+The paper averages the recalls of images (Sec. 4.3): every caption counts once, however many classes it names. That is
+`mean` here. Pooled scores count every (image, class) case once, so that captions of many classes weigh more. Precision
+and F1 are pooled only: an image in which nothing is seen has no precision, and F1 is the harmonic mean of the pooled
+recall and precision.
+
 The paper's formula compares with the generated pair's own layout; we follow its prose, and its sense: the classes of
 the caption.
 """
@@ -18,7 +23,7 @@ import numpy as np
 from gcdp.data.classes import ClassTable
 from gcdp.errors import DataError
 from gcdp.evaluation.layouts import Agreement, agreement, class_areas, named_classes, summarize_ratio
-from gcdp.evaluation.statistics import Estimate, bootstrap_ratio
+from gcdp.evaluation.statistics import Estimate, bootstrap_ratio, mean_ratio
 
 __all__ = ["calibrate_area", "recall_cases", "semantic_agreement", "semantic_recall"]
 
@@ -28,9 +33,12 @@ def semantic_recall(
 ) -> dict[str, Estimate | dict | float | None]:
     """Share of the named classes that the referee finds, in `seen` layouts (N, H, W), from `min_area` pixels on.
 
-    Returns {"micro", "macro", "per_class", "n_per_class"}: `micro` is an Estimate over all (image, named class)
-    cases, its interval by drawing images anew; `macro` is the mean over classes; a class that no caption names
-    scores None. Raises DataError where captions and images differ in number, or `min_area` < 1.
+    Returns {"mean", "micro", "macro", "per_class", "n_per_class"}. `mean` is the paper's, an Estimate: the mean over
+    images of the share of their named classes that are found, images whose captions name none left out (`n` are the
+    others). `micro` is the pooled one, an Estimate over all (image, named class) cases. The intervals of both draw
+    images anew. `macro` is the mean over classes; a class that no caption names scores None.
+
+    Raises DataError where captions and images differ in number, or `min_area` < 1.
     """
     return semantic_agreement(seen, captions, classes, min_area)["recall"]
 
@@ -40,13 +48,17 @@ def semantic_agreement(
 ) -> dict[str, dict]:
     """Recall, precision and F1 of the captions' classes in `seen` layouts (N, H, W), from `min_area` pixels on.
 
-    {"recall", "precision"}, each as in `semantic_recall`, and "f1" with `micro` alone: 2 |both| / (|named| + |seen|)
-    over all (image, class) cases, which is the harmonic mean of the two micro scores.
+    "recall" as in `semantic_recall`; "precision" likewise without `mean`, its `micro` over all (image, class seen)
+    cases; "f1" with `micro` alone: 2 |both| / (|named| + |seen|) over all cases, which is the harmonic mean of the two
+    micro scores.
     """
     found = agreement(seen, captions, classes, min_area)
     f1 = bootstrap_ratio(2 * found.both.sum(1), found.named.sum(1) + found.held.sum(1))
     return {
-        "recall": _scores(found.both, found.named, classes),
+        "recall": {
+            "mean": mean_ratio(found.both.sum(1), found.named.sum(1)),
+            **_scores(found.both, found.named, classes),
+        },
         "precision": _scores(found.both, found.held, classes),
         "f1": {"micro": f1},
     }

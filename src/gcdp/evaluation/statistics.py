@@ -19,7 +19,10 @@ BLOCK = 1 << 22  # random numbers held at once
 
 
 class Estimate(TypedDict):
-    """A value with its 95 % interval; `n` counts the independent units behind it. None where it is undefined."""
+    """A value with its 95 % interval; `n` counts the independent units behind it. None where it is undefined.
+
+    A single unit has a value and no interval: drawn anew, it only repeats itself.
+    """
 
     value: float | None
     low: float | None
@@ -30,6 +33,11 @@ class Estimate(TypedDict):
 def undefined(n: int = 0) -> Estimate:
     """The estimate of something that has no cases."""
     return {"value": None, "low": None, "high": None, "n": n}
+
+
+def without_interval(value: float, n: int) -> Estimate:
+    """A value whose interval is not or cannot be computed."""
+    return {"value": float(value), "low": None, "high": None, "n": int(n)}
 
 
 def resampled_rows(n: int, resamples: int = RESAMPLES, seed: int = 0) -> Iterator[np.ndarray]:
@@ -59,15 +67,38 @@ def bootstrap_ratio(hits: np.ndarray, cases: np.ndarray, seed: int = 0) -> Estim
     """sum(hits) / sum(cases) over samples, (N,) each, with a percentile interval; `n` is N.
 
     Samples (images with their captions) are drawn anew, each with all of its cases, since the cases of one image
-    are not independent. Draws without any case are left out. Raises DataError where the two differ in length.
+    are not independent. Draws without any case are left out; a single sample has no interval. Raises DataError where
+    the two differ in length.
     """
     hits, cases = _pair(hits, cases)
     if not cases.sum():
         return undefined(len(cases))
+    if len(cases) == 1:
+        return without_interval(hits.sum() / cases.sum(), 1)
     sums = [(counts @ hits, counts @ cases) for counts in resampled_counts(len(cases), seed=seed)]
     top, bottom = (np.concatenate(part) for part in zip(*sums))
     low, high = bootstrap_percentiles(top[bottom > 0] / bottom[bottom > 0])
     return {"value": float(hits.sum() / cases.sum()), "low": low, "high": high, "n": len(cases)}
+
+
+def sample_ratios(hits: np.ndarray, cases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """hits / cases of every sample, and 1 where it has cases: float64 (N,) each, 0 for samples without cases.
+
+    The sums of the two, divided, are the mean of the samples' own ratios: what `difference` takes to compare those.
+    Raises DataError where the two differ in length.
+    """
+    hits, cases = _pair(hits, cases)
+    return np.divide(hits, cases, out=np.zeros_like(hits), where=cases > 0), (cases > 0).astype(np.float64)
+
+
+def mean_ratio(hits: np.ndarray, cases: np.ndarray, seed: int = 0) -> Estimate:
+    """Mean over samples of their own hits / cases, (N,) each; samples without cases are left out, `n` are the others.
+
+    Every sample counts once, where `bootstrap_ratio` counts every case once. The interval is made in the same way, by
+    drawing the samples that have cases anew. Raises DataError where the two differ in length.
+    """
+    ratios, counted = sample_ratios(hits, cases)
+    return bootstrap_ratio(ratios[counted > 0], counted[counted > 0], seed)
 
 
 def proportion(hits: int, n: int) -> Estimate:
@@ -93,6 +124,8 @@ def bootstrap(statistic: Callable[[np.ndarray], float], n: int, resamples: int =
     if n == 0:
         return undefined()
     value = float(statistic(np.arange(n)))
+    if n == 1:
+        return undefined(1) if np.isnan(value) else without_interval(value, 1)
     drawn = [float(statistic(rows)) for block in resampled_rows(n, resamples, seed) for rows in block]
     low, high = bootstrap_percentiles(np.array(drawn))
     return {"value": None if np.isnan(value) else value, "low": low, "high": high, "n": n}
@@ -111,7 +144,7 @@ def seed_interval(values: Sequence[float]) -> Estimate:
         return undefined()
     mean = float(numbers.mean())
     if n == 1:
-        return {"value": mean, "low": None, "high": None, "n": 1}
+        return without_interval(mean, 1)
     width = float(stats.t.ppf(0.975, n - 1) * numbers.std(ddof=1) / n**0.5)
     return {"value": mean, "low": mean - width, "high": mean + width, "n": n}
 
@@ -135,7 +168,8 @@ def difference(ours: Seeds, theirs: Seeds, resamples: int = RESAMPLES, seed: int
     with 2 to 5 seeds a model it covered the truth in 95 to 99 % of cases. A model with a single seed adds no spread
     of its own: the interval then speaks of that one network.
 
-    Returns an Estimate whose `n` is the number of captions, with "seeds": [ours, theirs].
+    Returns an Estimate whose `n` is the number of captions, with "seeds": [ours, theirs]; without an interval where
+    there is a single caption.
     Raises DataError for a model without seeds, or arrays of unequal length.
     """
     sides = [[_pair(*seed_scores) for seed_scores in side] for side in (ours, theirs)]
@@ -145,6 +179,9 @@ def difference(ours: Seeds, theirs: Seeds, resamples: int = RESAMPLES, seed: int
     n, seeds = lengths.pop(), [len(side) for side in sides]
     if not n or not all(cases.sum() for side in sides for _, cases in side):
         return {**undefined(n), "seeds": seeds}
+    first, second = (float(np.mean([hits.sum() / cases.sum() for hits, cases in side])) for side in sides)
+    if n == 1:
+        return {**without_interval(first - second, 1), "seeds": seeds}
     freedom = sum(seeds) - 2
     stretch = stats.t.ppf(0.975, freedom) / stats.norm.ppf(0.975) if freedom else 1.0
     rng = np.random.default_rng([seed, 1])  # of the seeds; captions have the stream of every other bootstrap
@@ -153,7 +190,6 @@ def difference(ours: Seeds, theirs: Seeds, resamples: int = RESAMPLES, seed: int
         for counts in resampled_counts(n, resamples, seed)
     ]
     low, high = bootstrap_percentiles(np.concatenate(drawn))
-    first, second = (float(np.mean([hits.sum() / cases.sum() for hits, cases in side])) for side in sides)
     return {"value": first - second, "low": low, "high": high, "n": n, "seeds": seeds}
 
 

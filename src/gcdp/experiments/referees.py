@@ -1,14 +1,14 @@
 """The referees of a domain: made, opened, and asked together.
 
 Every domain has one that reads layouts off images. Where captions name attributes, one more reads those, and where the
-profile asks for it another scores text against image. All are fixed before any model is judged.
+profile asks for it another scores text against image. All are fixed before any model is scored.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,14 +16,16 @@ import numpy as np
 
 from gcdp.data.pairs import PairDataset, PairStore, build_store
 from gcdp.errors import CheckpointError, DataError
-from gcdp.evaluation.attribute_recall import attribute_cases, attribute_chance, attribute_recall
+from gcdp.evaluation.attribute_recall import attribute_cases, attribute_recall
+from gcdp.evaluation.chance import mismatched
+from gcdp.evaluation.measures import MEASURES
 from gcdp.evaluation.referees.alignment import AlignmentReferee, PooledText, alignment_estimate, load_two_tower
 from gcdp.evaluation.referees.attributes import AttributeReferee, load_attributes
 from gcdp.evaluation.referees.clip import load_clip
 from gcdp.evaluation.referees.published import load_referee
 from gcdp.evaluation.referees.segmenter import Reading
-from gcdp.evaluation.scores import RealReference, score
-from gcdp.evaluation.statistics import undefined
+from gcdp.evaluation.scores import RealReference, Scores, score
+from gcdp.evaluation.statistics import Estimate, undefined, without_interval
 from gcdp.experiments.datasets import HeldOut, open_pairs, training_augmentation
 from gcdp.experiments.profile import Profile, repository_root
 from gcdp.experiments.referee_training import train_attributes, train_segmenter, train_two_tower
@@ -36,7 +38,7 @@ REFEREE_SPLIT = "referee"
 
 
 class Readings(NamedTuple):
-    """What a referees sees in N images: labels and features; attributes bool (N, A); scores against captions (N,)."""
+    """What the referees see in N images: labels and features; attributes bool (N, A); scores against captions (N,)."""
 
     reading: Reading
     present: np.ndarray | None = None
@@ -57,33 +59,36 @@ class Referees:
         present = self.attributes.present(images) if self.attributes else None
         own = following = None
         if self.alignment:
-            own, following = (self.alignment.score(images, texts) for texts in (captions, _next(captions)))
+            own, following = (self.alignment.score(images, texts) for texts in (captions, mismatched(captions)))
         return Readings(self.segmenter.read(images), present, own, following)
 
-    def score(self, readings: Readings, layouts, world: HeldOut, real: RealReference, min_area: int) -> dict[str, Any]:
-        """One point of an evaluation: `evaluation.scores.score`, and what `add` adds."""
-        found = score(readings.reading, layouts, world.captions, world.classes, real, min_area)
-        return self.add(found, readings, world.captions)
+    def score(self, readings: Readings, layouts, world: HeldOut, real: RealReference, min_area: int) -> Scores:
+        """The scores of one set of samples: `evaluation.scores.score`, and what `add` adds."""
+        scores = score(readings.reading, layouts, world.captions, world.classes, real, min_area)
+        return self.add(scores, readings, world.captions)
 
-    def add(self, found: dict[str, Any], readings: Readings, captions: Sequence[str]) -> dict[str, Any]:
-        """`found` and, where there are such referees, the Estimates "attribute_recall" and "alignment".
+    def add(self, scores: Scores, readings: Readings, captions: Sequence[str]) -> Scores:
+        """`scores` and, where there are such referees, recall of attributes and the text-image score, with chance.
 
-        Both stand in "chance" too, with the caption of the next image in place of the own. "per_attribute": {name:
-        Estimate}; "attribute_macro": the mean over attributes; "alignment_name": what the score is called. Precision
-        and F1 of classes are then undefined: captions that name attributes leave out most classes that are there.
+        Where captions name attributes they leave out most classes that are there: measures that take for granted
+        that all are named, precision and F1, are then left out.
         """
-        found = {**found, "chance": dict(found["chance"])}
+        measures, chance = dict(scores.measures), dict(scores.chance)
+        changes: dict[str, Any] = {}
         if self.attributes:
-            _leave_out_precision(found)
             table = self.attributes.table
-            recall = attribute_recall(readings.present, captions, table)
-            found |= {"attribute_recall": recall["micro"], "attribute_macro": recall["macro"]}
-            found |= {"per_attribute": recall["per_attribute"]}
-            found["chance"]["attribute_recall"] = attribute_chance(readings.present, captions, table)["micro"]
+            own = attribute_recall(readings.present, captions, table)
+            others = attribute_recall(readings.present, mismatched(captions), table)
+            measures, chance = (_without_precision(estimates) for estimates in (measures, chance))
+            measures |= {"attribute_recall": own["micro"], "attribute_macro": _mean(own)}
+            chance |= {"attribute_recall": others["micro"]}
+            per_class = {name: {**row, "precision": None} for name, row in scores.per_class.items()}
+            changes |= {"per_class": per_class, "per_attribute": own["per_attribute"]}
         if self.alignment:
-            found |= {"alignment": alignment_estimate(readings.alignment), "alignment_name": self.alignment.name}
-            found["chance"]["alignment"] = alignment_estimate(readings.alignment_next)
-        return found
+            measures["alignment"] = alignment_estimate(readings.alignment)
+            chance["alignment"] = alignment_estimate(readings.alignment_next)
+            changes["alignment_name"] = self.alignment.name
+        return replace(scores, measures=measures, chance=chance, **changes)
 
     def counts(self, readings: Readings, captions: Sequence[str]) -> dict[str, np.ndarray]:
         """What a study keeps of readings for every caption, (N,) each; empty without attributes and alignment."""
@@ -97,14 +102,14 @@ class Referees:
         return kept
 
 
-def _leave_out_precision(found: dict[str, Any]) -> None:
-    for point in (found, found["chance"]):
-        point |= {name: undefined(point[name]["n"]) for name in ("precision", "precision_1px", "f1") if name in point}
-    found["per_class"] = {name: {**row, "precision": None} for name, row in found["per_class"].items()}
+def _without_precision(estimates: dict[str, Estimate]) -> dict[str, Estimate]:
+    return {key: found for key, found in estimates.items() if not MEASURES[key].of_all_classes}
 
 
-def _next(captions: Sequence[str]) -> list[str]:
-    return [*captions[1:], *captions[:1]]
+def _mean(recall: dict[str, Any]) -> Estimate:
+    """Mean over the attributes that captions name, from `attribute_recall`."""
+    count = sum(found["value"] is not None for found in recall["per_attribute"].values())
+    return without_interval(recall["macro"], count) if count else undefined()
 
 
 def referee_pairs(profile: Profile, domain: str) -> PairDataset:

@@ -152,24 +152,23 @@ class RefereeConfig:
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """How `models` (default: all) are judged: on `num_samples` captions of `split` at every guidance scale.
+    """How `models` (default: all) are scored: on `num_samples` captions of `split` at every guidance scale.
 
     `area_rate` calibrates the smallest area that counts as shown: real scenes without a class may trip it in at most
-    this share of cases. `guidances` are tried in order, until recall has not risen by `saturation` twice.
+    this share of cases.
     """
 
     models: tuple[str, ...] = ()
     num_samples: int = 500
     num_steps: int = 100
     guidances: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
-    saturation: float = 0.005
     area_rate: float = 0.05
     split: str = "test"
     seed: int = 0
 
     def __post_init__(self) -> None:
         require_range(self, "num_samples num_steps", 1)
-        require_range(self, "guidances seed saturation", 0)
+        require_range(self, "guidances seed", 0)
         require_range(self, "area_rate", 0, 1)
         require_one_of("split", self.split, SPLITS)
         if not self.guidances or list(self.guidances) != sorted(set(self.guidances)):
@@ -192,7 +191,7 @@ class StudyConfig:
     num_samples: int = 256
     num_val: int = 128
     guidances: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0)
-    sweep: bool = False  # judge every network at all guidances, for a trade-off curve of each, not at the chosen one
+    sweep: bool = False  # score every network at all guidances, for a trade-off curve of each, not at the chosen one
 
     def __post_init__(self) -> None:
         require_range(self, "num_samples num_val", 1)

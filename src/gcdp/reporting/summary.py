@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gcdp.errors import DataError
+from gcdp.evaluation.measures import MEASURES
+from gcdp.experiments.records import EvaluationRecord, load_evaluations
+from gcdp.reporting.formatting import DASH, estimate_text, number_text
+from gcdp.reporting.tables import markdown
 
 NOT_RUN = "not run"
-COLUMNS = (
+SUMMARY_COLUMNS = (
     "domain", "model", "quantity", "paper",
     "reference", "reference_n", "reference_seed", "this_run", "n", "seed", "real_pairs",
 )  # fmt: skip
@@ -22,8 +25,9 @@ COLUMNS = (
 class Quantity:
     """One row: its key and name, what the paper says, and where a metrics file keeps it.
 
-    `kind` is "training", "samples" or "evaluation"; paths are dotted keys. `n`, `seed` and `real` name the keys of
-    the count, the seed and the value of real pairs; a value beside keys "low" and "high" is shown with that interval.
+    `kind` is "training" or "samples"; paths are dotted keys. `n`, `seed` and `real` name the keys of the count, the
+    seed and the value of real pairs; a value beside keys "low" and "high" is shown with that interval. What an
+    evaluation measures is told by `gcdp.evaluation.measures` instead.
     """
 
     key: str
@@ -48,13 +52,6 @@ def _agreement(name: str, measure: str, area: int) -> Quantity:
     )
 
 
-def _judged(key: str, name: str, measure: str, paper: str = "–") -> Quantity:
-    """A score by the referee, at the guidance that validation captions chose."""
-    at = f"chosen.{measure}"
-    return Quantity(key, name, "evaluation", f"{at}.value", paper, n=f"{at}.n", real=f"ceiling.{measure}.value")
-
-
-TABLE_1 = "(Table 1, Cityscapes)"
 QUANTITIES = (
     Quantity(
         "parameters",
@@ -78,20 +75,14 @@ QUANTITIES = (
     Quantity(
         "area_difference", "difference of class areas to real layouts", "samples", "layout.areas.total_variation", n="n"
     ),
-    Quantity("guidance", "guidance, chosen on validation captions", "evaluation", "best"),
-    _judged("semantic_recall", "Semantic Recall of the image, 1 pixel or more", "semantic_recall", "curves (Fig. 6)"),
-    _judged("semantic_recall_area", "Semantic Recall of the image, calibrated area", "semantic_recall_area"),
-    _judged("image_precision", "precision of the image, calibrated area", "precision"),
-    _judged("f1", "F1 of the image, calibrated area", "f1"),
-    _judged("attribute_recall", "attribute recall of the image", "attribute_recall", "chart (Fig. 1)"),
-    _judged("alignment", "toy alignment score (not CLIP)", "alignment", "CLIP score: curves (Fig. 7)"),
-    _judged("frechet", "Fréchet distance, referee features", "frechet"),
-    _judged("miou", "mIoU, alignment of image and layout", "miou", f"65.80 {TABLE_1}"),
-    _judged("fsd", "FSD", "fsd", f"42.22 {TABLE_1}"),
 )
-# What the paper measures with networks that judge images: (name, value in the paper, why it is not measured here).
+# What the paper measures with networks that read images: (name, value in the paper, why it is not measured here).
 UNMEASURED = (
-    ("FID, lower is better", f"20.36 {TABLE_1}", "not measured: needs the standard Inception network (extra `fid`)"),
+    (
+        "FID, lower is better",
+        "20.36 (Table 1, Cityscapes)",
+        "not measured: needs the standard Inception network (extra `fid`)",
+    ),
     ("CLIP score", "curves (Fig. 7)", "not measured: needs CLIP ViT-L/14-336 (`referee.alignment`)"),
 )
 
@@ -99,7 +90,8 @@ UNMEASURED = (
 def collect(folder: Path, kind: str) -> dict[str, dict[str, Any]]:
     """Contents of <kind>/*.json in a metrics folder, by domain and model; empty where there are none.
 
-    Raises DataError for a file that is damaged or does not say its domain and model.
+    For "training" and "samples"; evaluations are read by `records.load_evaluations`. Raises DataError for a file that
+    is damaged or does not say its domain and model.
     """
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.joinpath(kind).glob("*.json")):
@@ -111,22 +103,74 @@ def collect(folder: Path, kind: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def summary_rows(ours: Path, reference: Path) -> list[dict[str, str]]:
-    """Rows of the summary, keys COLUMNS, for every domain and model of the metrics folder `ours`.
+@dataclass(frozen=True)
+class Cell:
+    """One quantity of one model: its value as a number and as text, and what stands beside it."""
 
-    A half that a model lacks has no row. Quantities that nothing here measures come last, with the reason.
+    name: str
+    paper: str
+    value: float
+    text: str
+    n: str = ""
+    seed: str = ""
+    real: str = ""
+
+
+def _cells(folder: Path) -> dict[tuple[str, str], dict[str, Cell]]:
+    """{(domain, model): {key: cell}} of a metrics folder; a quantity that does not apply to a model is absent."""
+    cells: dict[tuple[str, str], dict[str, Cell]] = {}
+    for kind in ("training", "samples"):
+        for domain, models in collect(folder, kind).items():
+            for model, metrics in models.items():
+                found = {each.key: _cell(metrics, each) for each in QUANTITIES if each.kind == kind}
+                cells.setdefault((domain, model), {}).update({key: cell for key, cell in found.items() if cell})
+    for domain, records in load_evaluations(folder).items():
+        for model, record in records.items():
+            cells.setdefault((domain, model), {}).update(_measured(record))
+    return {place: cells[place] for place in sorted(cells) if cells[place]}
+
+
+def _cell(metrics: dict[str, Any], quantity: Quantity) -> Cell | None:
+    value = _at(metrics, quantity.path)
+    if value is None:
+        return None
+    low, high = (_at(metrics, f"{quantity.path.rpartition('.')[0]}.{end}") for end in ("low", "high"))
+    text = f"{value:,}" if isinstance(value, int) else estimate_text({"value": value, "low": low, "high": high})
+    n, seed, real = (_at(metrics, path) for path in (quantity.n, quantity.seed, quantity.real))
+    shown = ["" if number is None else f"{number:,}" for number in (n, seed)]
+    return Cell(quantity.name, quantity.paper, value, text, *shown, "" if real is None else number_text(real))
+
+
+def _measured(record: EvaluationRecord) -> dict[str, Cell]:
+    """The guidance of a model and its scores there, by key of MEASURES; none for images made without text."""
+    seed, cells = "" if record.seed is None else str(record.seed), {}
+    if record.curve.guidance is not None:
+        scale = record.curve.guidance
+        name = "guidance, chosen on validation captions"
+        cells["guidance"] = Cell(name, DASH, scale, f"{scale:g}", seed=seed)
+    for key, estimate in (record.chosen.measures if record.chosen else {}).items():
+        digits, text = MEASURES[key].digits, record.chosen.label(key)
+        name = f"{text}, of the image" if MEASURES[key].of_text else text
+        real = record.ceiling.value(key)
+        shown = estimate_text(estimate, digits), f"{estimate['n']:,}", seed
+        real_text = "" if real is None else number_text(real, digits)
+        cells[key] = Cell(name, MEASURES[key].paper, estimate["value"], *shown, real_text)
+    return cells
+
+
+def summary_rows(ours: Path, reference: Path) -> list[dict[str, str]]:
+    """Rows of the summary, keys SUMMARY_COLUMNS, for every domain and model of the metrics folder `ours`.
+
+    A quantity that does not apply to a model has no row. Quantities that nothing here measures come last, with the
+    reason.
     """
-    kinds = {quantity.kind for quantity in QUANTITIES}
-    here, there = ({kind: collect(folder, kind) for kind in kinds} for folder in (ours, reference))
-    pairs = sorted({(domain, model) for found in here.values() for domain in found for model in found[domain]})
+    here, there = _cells(ours), _cells(reference)
     rows = []
-    for domain, model in pairs:
-        for quantity in QUANTITIES:
-            cells = [_cells(found[quantity.kind].get(domain, {}).get(model), quantity) for found in (here, there)]
-            if cells[0]["value"]:
-                rows.append(_row(domain, model, quantity, *cells))
+    for place, cells in here.items():
+        for key, cell in cells.items():
+            rows.append(_row(*place, cell, there.get(place, {}).get(key)))
     for name, paper, reason in UNMEASURED:
-        row = dict.fromkeys(COLUMNS, "")
+        row = dict.fromkeys(SUMMARY_COLUMNS, "")
         rows.append({**row, "quantity": name, "paper": paper, "reference": reason, "this_run": reason})
     return rows
 
@@ -134,39 +178,25 @@ def summary_rows(ours: Path, reference: Path) -> list[dict[str, str]]:
 def summary_metrics(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
     """The measured quantities of a metrics folder as plain numbers: {domain: {model: {key: value}}}."""
     summary: dict[str, dict[str, dict[str, float]]] = {}
-    for quantity in QUANTITIES:
-        for domain, models in collect(folder, quantity.kind).items():
-            for model, metrics in models.items():
-                value = _at(metrics, quantity.path)
-                if value is not None:
-                    summary.setdefault(domain, {}).setdefault(model, {})[quantity.key] = value
+    for (domain, model), cells in _cells(folder).items():
+        summary.setdefault(domain, {})[model] = {key: cell.value for key, cell in cells.items()}
     return summary
 
 
-def _row(domain: str, model: str, quantity: Quantity, here: dict, there: dict) -> dict[str, str]:
+def _row(domain: str, model: str, here: Cell, there: Cell | None) -> dict[str, str]:
     return {
         "domain": domain,
         "model": model,
-        "quantity": quantity.name,
-        "paper": quantity.paper,
-        "reference": there["value"] or NOT_RUN,
-        "reference_n": there["n"],
-        "reference_seed": there["seed"],
-        "this_run": here["value"],
-        "n": here["n"],
-        "seed": here["seed"],
-        "real_pairs": here["real"],
+        "quantity": here.name,
+        "paper": here.paper,
+        "reference": there.text if there else NOT_RUN,
+        "reference_n": there.n if there else "",
+        "reference_seed": there.seed if there else "",
+        "this_run": here.text,
+        "n": here.n,
+        "seed": here.seed,
+        "real_pairs": here.real,
     }
-
-
-def _cells(metrics: dict | None, quantity: Quantity) -> dict[str, str]:
-    """Text of value (with interval), n, seed and real pairs; empty where the metrics do not hold them."""
-    parent = quantity.path.rpartition(".")[0]
-    value, low, high = (_at(metrics, path) for path in (quantity.path, f"{parent}.low", f"{parent}.high"))
-    text = {"value": _text(value), "real": _text(_at(metrics, quantity.real))}
-    if text["value"] and low is not None:
-        text["value"] += f" [{_text(low)}, {_text(high)}]"
-    return {**text, "n": _text(_at(metrics, quantity.n)), "seed": _text(_at(metrics, quantity.seed))}
 
 
 def _at(metrics: Any, path: str) -> Any:
@@ -175,34 +205,20 @@ def _at(metrics: Any, path: str) -> Any:
     return metrics
 
 
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
-
-
-def markdown(rows: Sequence[dict[str, str]]) -> str:
+def summary_markdown(rows: Sequence[dict[str, str]]) -> str:
     """The rows as a Markdown table: paper | reference run | this run, each with its n and seed."""
-    lines = ["| domain | model | quantity | paper | reference run | this run | real pairs |", "|---" * 7 + "|"]
-    for row in rows:
-        cells = [
-            row["domain"], row["model"], row["quantity"], row["paper"],
-            _with_origin(row["reference"], row["reference_n"], row["reference_seed"]),
-            _with_origin(row["this_run"], row["n"], row["seed"]), row["real_pairs"],
-        ]  # fmt: skip
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    shown = [
+        {
+            **{name: row[name] for name in ("domain", "model", "quantity", "paper")},
+            "reference run": _with_origin(row["reference"], row["reference_n"], row["reference_seed"]),
+            "this run": _with_origin(row["this_run"], row["n"], row["seed"]),
+            "real pairs": row["real_pairs"],
+        }
+        for row in rows
+    ]
+    return markdown(shown)
 
 
 def _with_origin(value: str, n: str, seed: str) -> str:
     origin = ", ".join(f"{name} {text}" for name, text in (("n =", n), ("seed", seed)) if text)
     return f"{value} ({origin})" if origin else value
-
-
-def write_csv(rows: Sequence[Mapping[str, str]], path: Path, columns: Sequence[str] = COLUMNS) -> None:
-    """The rows as CSV with the header `columns`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from gcdp.data.images import to_tensor
 from gcdp.devices import default_device
 from gcdp.errors import CheckpointError, ConfigError, DataError
+from gcdp.evaluation.chance import mismatched
 from gcdp.evaluation.referees.attributes import ImageTrunk
 from gcdp.evaluation.referees.files import read_referee, save_referee
 from gcdp.evaluation.referees.segmenter import image_batches
@@ -197,8 +198,9 @@ def retrieval(referee: AlignmentReferee, images: np.ndarray, captions: Sequence[
     if count < 2:
         raise DataError(f"retrieval compares captions of at least two images, got {count}: give more pairs")
     seen, said, words = referee.embed_images(images), referee.embed_captions(captions), np.array(captions)
-    own, other = (seen * said).sum(1), (seen * np.roll(said, -1, 0)).sum(1)
-    won = np.where(words == np.roll(words, -1), 0.5, own > other)
+    others = mismatched(range(count))
+    own, other = (seen * said).sum(1), (seen * said[others]).sum(1)
+    won = np.where(words == words[others], 0.5, own > other)
     found = []
     for start in range(0, count - CROWD + 1, CROWD):
         rows = slice(start, start + CROWD)

@@ -82,7 +82,7 @@ class ClipReferee(AlignmentReferee):
             self._warned = True
             warnings.warn(
                 f"{long} of {len(lengths)} captions have more than the {self.max_tokens} tokens that {self.name} "
-                "reads: it judges by their beginnings",
+                "reads: it scores their beginnings",
                 stacklevel=3,
             )
 

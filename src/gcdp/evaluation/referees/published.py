@@ -30,7 +30,7 @@ PUBLISHED = {
 }
 HEIGHT = 1024  # of Cityscapes' images, on which both were trained
 STRIDE = 32  # both divide their input by this
-BATCH = 4  # images judged at once; they are large once brought to HEIGHT
+BATCH = 4  # images read at once; they are large once brought to HEIGHT
 
 
 class Referee(Protocol):

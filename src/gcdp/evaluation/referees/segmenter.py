@@ -1,7 +1,7 @@
 """The referee of the small worlds: a segmentation network that reads layouts off images.
 
 It is trained apart from every generator, on as many scenes as one cares to draw, and fixed before any of them is
-judged. What it reads in real held-out scenes is the ceiling of all scores.
+scored. What it reads in real held-out scenes is the ceiling of all scores.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gcdp.evaluation.referees.files import read_referee, save_referee
 from gcdp.validation import build, require_range, to_dict
 from gcdp.weights import load_weights
 
-BATCH = 64  # images judged at once
+BATCH = 64  # images read at once
 
 
 class Reading(NamedTuple):
@@ -95,7 +95,7 @@ def conv_level(width_in: int, width: int, blocks: int) -> nn.Sequential:
 def image_batches(images: np.ndarray, size: int = BATCH) -> Iterator[np.ndarray]:
     """Checked batches of images. Raises DataError unless they are uint8 (N, H, W, 3), N >= 1."""
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or not len(images):
-        raise DataError(f"a referee judges uint8 images (N, H, W, 3), got {images.dtype} {images.shape}")
+        raise DataError(f"a referee reads uint8 images (N, H, W, 3), got {images.dtype} {images.shape}")
     for start in range(0, len(images), size):
         yield images[start : start + size]
 

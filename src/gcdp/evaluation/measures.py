@@ -1,0 +1,91 @@
+"""The table of measures: one entry for each number that an evaluation reports, and nowhere else a second one.
+
+Records store estimates under the keys of this table; tables, figures and the report take names, digits, columns and
+directions from it, and a study the counts of captions that a measure is a ratio of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How a measure follows from what a study keeps of every caption.
+
+    With `per_caption` it is the mean over captions of factor * hits / cases, captions without cases left out; else
+    the sums over all captions are divided (pooled). `cases` names counts that are added up.
+    """
+
+    hits: str
+    cases: tuple[str, ...]
+    factor: int = 1
+    per_caption: bool = False
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number that an evaluation reports.
+
+    Args:
+        key: what records store it under.
+        name: as axes and the report say it; `{area}` stands for the calibrated area.
+        column: its header in narrow tables and its column in the CSV files.
+        digits: behind the point.
+        higher_is_better: which of two values is the better one.
+        of_text: whether it asks for the caption; such a measure means nothing for images made without text.
+        of_all_classes: whether it takes for granted that a caption names every class that its image shows. It does
+            not apply where captions name attributes, which leave out most classes that are there.
+        ratio: what a study computes it from.
+        paper: what Park et al. 2023 report.
+    """
+
+    key: str
+    name: str
+    column: str
+    digits: int = 3
+    higher_is_better: bool = True
+    of_text: bool = True
+    of_all_classes: bool = False
+    ratio: Ratio | None = None
+    paper: str = "–"
+
+    def label(self, area: int) -> str:
+        """Its name, with the calibrated area in its place."""
+        return self.name.format(area=f"{area} pixel{'s' if area != 1 else ''}")
+
+
+_TABLE_1 = "(Table 1, Cityscapes)"
+MEASURES: dict[str, Measure] = {
+    measure.key: measure
+    for measure in (
+        Measure("semantic_recall", "Semantic Recall, from 1 pixel", "recall_1px",
+                ratio=Ratio("both_1px", ("named",), per_caption=True), paper="curves (Fig. 6)"),
+        Measure("semantic_recall_pooled", "Semantic Recall, from 1 pixel, cases pooled", "recall_1px_pooled",
+                ratio=Ratio("both_1px", ("named",))),
+        Measure("semantic_recall_area", "Semantic Recall, from {area} (calibrated)", "recall_area",
+                ratio=Ratio("both", ("named",), per_caption=True)),
+        Measure("semantic_recall_area_pooled", "Semantic Recall, from {area} (calibrated), cases pooled",
+                "recall_area_pooled", ratio=Ratio("both", ("named",))),
+        Measure("precision", "precision, from {area} (calibrated)", "precision", of_all_classes=True,
+                ratio=Ratio("both", ("held",))),
+        Measure("precision_1px", "precision, from 1 pixel", "precision_1px", of_all_classes=True,
+                ratio=Ratio("both_1px", ("held_1px",))),
+        Measure("f1", "F1, from {area} (calibrated)", "F1", of_all_classes=True,
+                ratio=Ratio("both", ("named", "held"), 2)),
+        Measure("attribute_recall", "attribute recall", "attributes",
+                ratio=Ratio("attributes_shown", ("attributes_named",)), paper="chart (Fig. 1)"),
+        Measure("attribute_macro", "attribute recall, mean over attributes", "attributes_macro"),
+        Measure("alignment", "text-image score", "alignment", digits=1,
+                ratio=Ratio("alignment", ("captions",)), paper="CLIP score: curves (Fig. 7)"),
+        Measure("frechet", "Fréchet distance, referee features", "distance", higher_is_better=False, of_text=False),
+        Measure("kid", "kernel distance, referee features", "kernel_distance", higher_is_better=False, of_text=False),
+        Measure("miou", "mIoU, alignment of image and layout", "mIoU", of_text=False, paper=f"65.80 {_TABLE_1}"),
+        Measure("miou_all", "mIoU over all classes, absent ones as 0", "mIoU_all", of_text=False),
+        Measure("fsd", "FSD, class areas", "FSD", digits=1, higher_is_better=False, of_text=False,
+                paper=f"42.22 {_TABLE_1}"),
+    )
+}  # fmt: skip
+# what repeated trainings are compared by, where captions name classes alone and where they name attributes
+COMPARED = ("semantic_recall", "semantic_recall_area", "precision", "f1", "frechet")
+COMPARED_BY_ATTRIBUTES = ("semantic_recall", "attribute_recall", "alignment", "frechet")

@@ -1,0 +1,144 @@
+"""Tables of several models: rows of Table 1, classes, attributes; every table as Markdown and as CSV."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gcdp.evaluation.measures import MEASURES
+from gcdp.evaluation.scores import Scores
+from gcdp.evaluation.statistics import Estimate, proportion
+from gcdp.experiments.records import EvaluationRecord, RefereeRecord
+from gcdp.reporting.figures import label, order
+from gcdp.reporting.formatting import DASH, estimate_text, number_text
+
+# (Park et al. 2023, Table 1): FID, mIoU, FSD on Cityscapes, unconditional
+PAPER_TABLE_1 = (
+    ("GANformer", "24.86", "–", "481.5"),
+    ("DatasetDDPM", "55.38", "33.88", "90.31"),
+    ("Semantic Palette", "52.13", "53.17", "48.29"),
+    ("GCDP", "20.36", "65.80", "42.22"),
+)
+# attributes of faces that are seen as a class of the layout; all others change the shape, color or texture of classes
+OWN_CLASS = {
+    "Eyeglasses": "eyeglasses",
+    "Mouth_Slightly_Open": "mouth",
+    "Wearing_Earrings": "earring",
+    "Wearing_Hat": "hat",
+    "Wearing_Necklace": "necklace",
+}
+TABLE_1_COLUMNS = (
+    "model", "source", "protocol", "steps", "pairs_seen", "n", "guidance",
+    *(measure.column for measure in MEASURES.values()), "FSD_of",
+)  # fmt: skip
+
+
+def table_rows(records: Mapping[str, EvaluationRecord], referee: RefereeRecord) -> list[dict[str, str]]:
+    """Rows of Table 1, keys TABLE_1_COLUMNS: real pairs, our models by both protocols, the paper's numbers."""
+    real = {"model": "real pairs, half against half", "source": "this run", "protocol": "ceiling"}
+    rows = [{**real, "n": str(referee.n), **_measures(referee.ceiling)}]
+    for protocol in ("without text", "with text"):
+        for model in order(records):
+            record = records[model]
+            scores = record.chosen if protocol == "with text" else record.unconditional
+            if scores is None:  # images made elsewhere come as one set, with or without text
+                continue
+            facts = {"model": label(model, records), "source": "this run", "protocol": protocol, "n": str(record.n)}
+            scale = 0 if protocol == "without text" else record.curve.guidance
+            guidance = "" if scale is None else f"{scale:g}"
+            rows.append({**facts, **_budget(record.training), "guidance": guidance, **_measures(scores)})
+    for name, distance, miou, fsd in PAPER_TABLE_1:
+        numbers = dict.fromkeys((measure.column for measure in MEASURES.values()), DASH)
+        numbers |= {"distance": f"FID {distance}", "mIoU": miou, "FSD": fsd}
+        rows.append({"model": name, "source": "paper", "protocol": "without text", **numbers})
+    return [{column: row.get(column, "") for column in TABLE_1_COLUMNS} for row in rows]
+
+
+def _budget(training: Mapping[str, Any]) -> dict[str, str]:
+    steps, batch = training.get("steps"), training.get("batch_size")
+    return {"steps": f"{steps:,}" if steps else "", "pairs_seen": f"{steps * batch:,}" if steps and batch else ""}
+
+
+def _measures(scores: Scores) -> dict[str, str]:
+    texts = {each.column: estimate_text(scores.get(key), each.digits) for key, each in MEASURES.items()}
+    return {**texts, "FSD_of": scores.fsd_of}
+
+
+def class_rows(records: Mapping[str, EvaluationRecord], referee: RefereeRecord) -> list[dict[str, str]]:
+    """Rows of the table of classes, most named first: alignment IoU of real pairs and of every model with layouts.
+
+    Keys: "class", "named_by" (captions of real pairs), "real pairs", and the models by `label`.
+    """
+    real, models = referee.ceiling, [model for model in order(records) if "miou" in (records[model].chosen or ())]
+    columns = {"real pairs": real, **{label(model, records): records[model].chosen for model in models}}
+    rows = []
+    for name in sorted(real.per_class, key=lambda name: -real.per_class[name]["n"]):
+        row = {"class": name, "named_by": str(real.per_class[name]["n"])}
+        rows.append(row | {column: number_text(found.per_class[name]["iou"]) for column, found in columns.items()})
+    for text, key in (("mean", "miou"), ("mean, absent classes as 0", "miou_all")):
+        found = {column: estimate_text(scores.get(key)) for column, scores in columns.items()}
+        rows.append({"class": text, "named_by": "", **found})
+    return rows
+
+
+def attribute_rows(rows: Mapping[str, Mapping[int, Scores]], referee: RefereeRecord) -> list[dict[str, str]]:
+    """Rows of the table of attributes, the most frequent first: recall of real images and of every training.
+
+    `rows`: {model: {number of pairs: scores}}, from `Study.first_scores`. Keys: "attribute", "named_by" (captions),
+    "real images", and "<model>, <pairs>". The last rows are all attributes, by own caption and by the next image's.
+    """
+    real = referee.ceiling
+    cells = {f"{label(model, rows)}, {size}": scores for model in order(rows) for size, scores in rows[model].items()}
+    table = []
+    for name in sorted(real.per_attribute, key=lambda name: -real.per_attribute[name]["n"]):
+        counts = {str(scores.per_attribute[name]["n"]) for scores in cells.values()}
+        row = {"attribute": name, "named_by": " ".join(sorted(counts))}
+        found = {"real images": real, **cells}
+        table.append(row | {column: estimate_text(each.per_attribute[name], 2) for column, each in found.items()})
+    for text, pick in (("all", lambda each: each.measures), ("all, next caption", lambda each: each.chance)):
+        row = {"attribute": text, "named_by": "", "real images": estimate_text(pick(real).get("attribute_recall"))}
+        table.append(
+            row | {column: estimate_text(pick(each).get("attribute_recall")) for column, each in cells.items()}
+        )
+    return table
+
+
+def by_own_class(scores: Scores) -> dict[str, Estimate]:
+    """{"own class", "no class"}: recall of the attributes with and without a class of their own, cases pooled."""
+    pooled = {"own class": [0, 0], "no class": [0, 0]}
+    for name, found in scores.per_attribute.items():
+        cases = pooled["own class" if name in OWN_CLASS else "no class"]
+        cases[0] += round((found["value"] or 0) * found["n"])
+        cases[1] += found["n"]
+    return {name: proportion(*cases) for name, cases in pooled.items()}
+
+
+def aligned(rows: Sequence[Mapping[str, str]]) -> str:
+    """Rows as plain text for `print`: the first column to the left, the others to the right."""
+    columns = tuple(rows[0])
+    widths = {column: max(len(text) for text in (column, *(row[column] for row in rows))) for column in columns}
+    lines = [dict(zip(columns, columns)), *rows]
+    first, *others = columns
+    return "\n".join(
+        line[first].ljust(widths[first]) + "".join(line[column].rjust(widths[column] + 2) for column in others)
+        for line in lines
+    )
+
+
+def markdown(rows: Sequence[Mapping[str, str]], columns: Sequence[str] | None = None) -> str:
+    """Rows as a Markdown table; by default all their columns."""
+    columns = tuple(rows[0]) if columns is None else columns
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    lines += ["| " + " | ".join(row[column] for column in columns) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def write_csv(rows: Sequence[Mapping[str, str]], path: Path) -> None:
+    """Rows as CSV with a header."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, tuple(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

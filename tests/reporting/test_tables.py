@@ -1,0 +1,194 @@
+"""Table 1, tables of classes and of attributes, from records made by hand."""
+
+import csv
+
+import pytest
+from worlds.hand_made import estimate, external, point, record, referee
+
+from gcdp.data.attributes import AttributeTable
+from gcdp.data.classes import CELEBA
+from gcdp.evaluation.scores import Scores
+from gcdp.evaluation.statistics import without_interval
+from gcdp.reporting.tables import (
+    OWN_CLASS,
+    PAPER_TABLE_1,
+    TABLE_1_COLUMNS,
+    aligned,
+    attribute_rows,
+    by_own_class,
+    class_rows,
+    markdown,
+    table_rows,
+    write_csv,
+)
+from gcdp.toy.faces.world import COLUMNS
+
+RECORDS = {"zebra": external(), "latent": record(miou=None), "joint": record(), "palette": external(text=False)}
+REFEREE = referee(point(shift=0.1))
+
+
+@pytest.fixture
+def table():
+    return table_rows(RECORDS, REFEREE)
+
+
+def pick(table, model, protocol):
+    (row,) = [row for row in table if (row["model"], row["protocol"]) == (model, protocol)]
+    return row
+
+
+def test_rows_come_in_order_ceiling_both_protocols_and_paper(table):
+    assert [(row["model"], row["protocol"]) for row in table[:7]] == [
+        ("real pairs, half against half", "ceiling"),
+        ("joint", "without text"),
+        ("latent", "without text"),
+        ("palette", "without text"),
+        ("joint", "with text"),
+        ("latent", "with text"),
+        ("zebra", "with text"),
+    ]
+    assert [row["model"] for row in table[7:]] == [name for name, *_ in PAPER_TABLE_1]
+    assert all(tuple(row) == TABLE_1_COLUMNS for row in table)
+    assert {row["source"] for row in table[:7]} == {"this run"} and {row["source"] for row in table[7:]} == {"paper"}
+
+
+def test_numbers_stand_with_intervals_and_what_they_rest_on(table):
+    best = pick(table, "joint", "with text")
+    assert best["recall_1px"] == "0.250 [0.240, 0.260]" and best["distance"] == "0.750 [0.740, 0.760]"
+    assert best["mIoU"] == "0.500 [0.490, 0.510]" and best["FSD"] == "30.2 [28.2, 32.2]" and best["FSD_of"] == "layouts"
+    assert (best["steps"], best["pairs_seen"], best["n"], best["guidance"]) == ("1,500", "24,000", "8", "2")
+    free = pick(table, "joint", "without text")
+    assert free["guidance"] == "0" and free["distance"] == "0.900 [0.890, 0.910]" and free["steps"] == "1,500"
+    assert {free[name] for name in ("recall_1px", "recall_area", "precision", "F1")} == {"–"}  # no text, no recall
+    assert table[0]["n"] == "120" and table[0]["recall_1px"] == "0.300 [0.290, 0.310]" and table[0]["guidance"] == ""
+
+
+def test_what_a_model_lacks_is_a_dash(table):
+    for protocol in ("without text", "with text"):
+        assert pick(table, "latent", protocol)["mIoU"] == "–" and pick(table, "latent", protocol)["FSD_of"] == "referee"
+    made = pick(table, "zebra", "with text")
+    assert made["guidance"] == made["steps"] == made["pairs_seen"] == "" and made["F1"].startswith("0.6")
+    lone = table_rows({"joint": record(training={"steps": None, "batch_size": 16})}, REFEREE)[1]
+    assert lone["steps"] == lone["pairs_seen"] == ""
+
+
+def test_a_value_without_an_interval_stands_alone():
+    alone = record(points=[point(2.0, frechet=without_interval(0.5, 1))])
+    row = pick(table_rows({"joint": alone}, REFEREE), "joint", "with text")
+    assert row["distance"] == "0.500"
+
+
+def test_the_papers_numbers_are_told_from_ours(table):
+    paper = table[-1]
+    assert (paper["model"], paper["distance"], paper["mIoU"], paper["FSD"]) == ("GCDP", "FID 20.36", "65.80", "42.22")
+    assert paper["protocol"] == "without text" and paper["n"] == "" and paper["mIoU_all"] == paper["F1"] == "–"
+
+
+def test_markdown_has_a_line_for_each_row(table):
+    lines = markdown(table).splitlines()
+    assert len(lines) == 2 + len(table) and {line.count("|") for line in lines} == {len(TABLE_1_COLUMNS) + 1}
+    assert markdown(table[:1], ("model", "n")) == "| model | n |\n|---|---|\n| real pairs, half against half | 120 |\n"
+
+
+def test_csv_reads_back(table, tmp_path):
+    path = tmp_path / "tables" / "table.csv"
+    write_csv(table, path)
+    with open(path, newline="", encoding="utf-8") as file:
+        assert list(csv.DictReader(file)) == table
+    assert b"\r" not in path.read_bytes()
+
+
+def classes(miou, **ious):
+    """Scores of pairs whose layouts agree with the referee by `ious`; the sky is named most, then cars, then poles."""
+    named = {"pole": 2, "sky": 30, "car": 11}
+    per_class = {name: {"iou": ious.get(name), "n": named[name]} for name in named}
+    measures = {"miou": estimate(miou, 0.25), "miou_all": miou and without_interval(miou / 2, 8)}
+    return Scores({key: found for key, found in measures.items() if found}, per_class=per_class, guidance=2.0)
+
+
+REAL = referee(classes(0.75, sky=0.9, car=0.6))
+
+
+def test_a_row_for_each_class_the_most_named_first():
+    records = {
+        "latent": record(points=[classes(None)]),  # draws no layouts: no column
+        "joint": record(points=[classes(0.5, sky=0.75, pole=0.25)]),
+        "palette": external(text=False),
+        "two_stage": record(points=[classes(0.625, sky=1.0)]),
+    }
+    rows = class_rows(records, REAL)
+    columns = ["class", "named_by", "real pairs", "joint", "layout, then image"]
+    assert [list(row) for row in rows] == [columns] * 5
+    assert [list(row.values()) for row in rows] == [
+        ["sky", "30", "0.900", "0.750", "1.000"],
+        ["car", "11", "0.600", "–", "–"],
+        ["pole", "2", "–", "0.250", "–"],
+        ["mean", "", "0.750 [0.500, 1.000]", "0.500 [0.250, 0.750]", "0.625 [0.375, 0.875]"],
+        ["mean, absent classes as 0", "", "0.375", "0.250", "0.312"],
+    ]
+
+
+def test_columns_tell_the_released_model_from_the_one_of_equal_budget():
+    rows = class_rows({name: record(points=[classes(0.5)]) for name in ("joint", "joint_same_budget")}, REAL)
+    assert list(rows[0])[3:] == ["joint (released)", "joint, budget of the rivals"]
+
+
+def attributes(recall, following, smile, hat, n=(5, 3)):
+    """Scores of images by attribute."""
+    each = {"Wearing_Hat": estimate(hat, 0.25, n[1]), "Smiling": estimate(smile, 0.25, n[0])}
+    own, chance = ({"attribute_recall": estimate(value, 0.125)} for value in (recall, following))
+    return Scores(own, chance, per_attribute=each)
+
+
+ROWS = {
+    "gaussian": {500: attributes(0.25, 0.25, 0.5, None), 2000: attributes(0.375, 0.25, 0.5, 0.25, (7, 3))},
+    "joint": {500: attributes(0.5, 0.25, 0.75, 0.5)},
+}
+FACES = referee(attributes(0.875, 0.375, 0.75, 0.5, (40, 10)))
+
+
+@pytest.fixture
+def rows():
+    return attribute_rows(ROWS, FACES)
+
+
+def test_a_row_for_each_attribute_the_most_frequent_first_and_two_for_all(rows):
+    columns = ["attribute", "named_by", "real images", "joint, 500", "image-only, 500", "image-only, 2000"]
+    assert [list(row) for row in rows] == [columns] * 4
+    assert [list(row.values())[:2] for row in rows] == [
+        ["Smiling", "5 7"],  # trainings scored on different captions say so
+        ["Wearing_Hat", "3"],
+        ["all", ""],
+        ["all, next caption", ""],
+    ]
+    assert list(rows[0].values())[2:] == ["0.75 [0.50, 1.00]"] * 2 + ["0.50 [0.25, 0.75]"] * 2
+    assert list(rows[1].values())[2:] == ["0.50 [0.25, 0.75]"] * 2 + ["–", "0.25 [0.00, 0.50]"]
+
+
+def test_all_attributes_stand_beside_chance(rows):
+    own, following = (list(row.values())[2:] for row in rows[2:])
+    assert own[:3] == ["0.875 [0.750, 1.000]", "0.500 [0.375, 0.625]", "0.250 [0.125, 0.375]"]
+    assert following == ["0.375 [0.250, 0.500]"] + ["0.250 [0.125, 0.375]"] * 3
+
+
+def test_such_tables_are_written_with_their_own_columns(rows, tmp_path):
+    path, columns = tmp_path / "tables" / "attributes.csv", tuple(rows[0])
+    write_csv(rows, path)
+    with open(path, newline="", encoding="utf-8") as file:
+        assert list(csv.DictReader(file)) == rows
+    lines = markdown(rows, columns).splitlines()
+    assert lines[0] == "| " + " | ".join(columns) + " |" and len(lines) == 6
+
+
+def test_attributes_with_a_class_of_their_own_are_pooled_apart():
+    found = {"Wearing_Hat": (0.5, 4), "Eyeglasses": (1.0, 2), "Smiling": (0.25, 8), "Bangs": (None, 0)}
+    per_attribute = {name: estimate(value, n=n) for name, (value, n) in found.items()}
+    groups = by_own_class(Scores({}, per_attribute=per_attribute))
+    assert (groups["own class"]["value"], groups["own class"]["n"]) == (4 / 6, 6)
+    assert (groups["no class"]["value"], groups["no class"]["n"]) == (2 / 8, 8)
+    assert set(OWN_CLASS.values()) <= set(CELEBA.names) and set(OWN_CLASS) <= set(AttributeTable.of(COLUMNS).names)
+
+
+def test_plain_text_columns_are_aligned():
+    rows = [{"model": "joint", "F1": "0.5"}, {"model": "image-only", "F1": "–"}]
+    assert aligned(rows) == "model        F1\njoint       0.5\nimage-only    –"

@@ -1,6 +1,7 @@
-"""Drawings that are kept, the choice of guidance, and the stop of a sweep. All numbers from seed 0."""
+"""Drawings that are kept, and the choice of guidance. All numbers from seed 0."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,12 @@ from worlds.tiny import TABLE
 
 from gcdp.errors import CheckpointError
 from gcdp.experiments.datasets import HeldOut
-from gcdp.experiments.sweep import Sweep, correspondence, kept_measures, read_known, rising, saturated
+from gcdp.experiments.sections import SamplingConfig
+from gcdp.experiments.sweep import Sweep, correspondence, kept_measures, read_known
 from gcdp.generators.samples import Samples
+
+
+DRAWN = SamplingConfig(num_steps=2)
 
 
 class Painter:
@@ -21,9 +26,9 @@ class Painter:
     def __init__(self, layouts=True):
         self.calls, self.layouts = [], layouts
 
-    def sample(self, captions, num_steps, guidance, seed, progress=False):
+    def sample(self, captions, num_steps, guidance, seed, eta, order, threshold, progress=False):
         self.calls.append(guidance)
-        rng = np.random.default_rng([seed, num_steps, int(10 * guidance)])
+        rng = np.random.default_rng([seed, num_steps, int(10 * guidance), int(10 * eta), order, int(100 * threshold)])
         images = rng.integers(256, size=(len(captions), 2, 4, 3), dtype=np.uint8)
         layouts = rng.integers(5, size=(len(captions), 2, 4), dtype=np.uint8) if self.layouts else None
         return Samples(
@@ -48,7 +53,7 @@ def sweep(tmp_path, weights):
     """Makes sweeps over one folder, each as a new run of the notebook would, with other settings by keyword."""
 
     def make(model, **changes):
-        settings = {"world": world(), "num_steps": 2, "seed": 0, "weights": [weights]} | changes
+        settings = {"world": world(), "sampling": DRAWN, "seed": 0, "weights": [weights]} | changes
         return Sweep(model, folder=tmp_path / "sweep", **settings)
 
     return make
@@ -72,13 +77,27 @@ def test_pairs_are_kept_and_read_again_without_drawing(sweep, layouts):
 
 
 @pytest.mark.parametrize(
-    "change", [{"num_steps": 3}, {"seed": 1}, {"world": world(["a sky thing", "a road thing", "a void thing"])}]
+    "change",
+    [
+        {"sampling": replace(DRAWN, num_steps=3)},
+        {"sampling": replace(DRAWN, eta=0.5)},
+        {"sampling": replace(DRAWN, eta=0.0, order=2)},
+        {"sampling": replace(DRAWN, threshold=0.0)},
+        {"seed": 1},
+        {"world": world(["a sky thing", "a road thing", "a void thing"])},
+    ],
 )
-def test_other_captions_steps_or_seed_are_drawn_anew(sweep, change):
+def test_other_captions_sampling_or_seed_are_drawn_anew(sweep, change):
     model = Painter()
     sweep(model).draw(1.0)
     drawn = sweep(model, **change).draw(1.0)
     assert len(model.calls) == 2 and same(sweep(model, **change).draw(1.0), drawn) and len(model.calls) == 2
+
+
+def test_the_grid_decides_which_pairs_are_drawn_and_not_what_they_are(sweep):
+    model = Painter()
+    first = sweep(model).draw(1.0)
+    assert same(sweep(model, sampling=replace(DRAWN, guidances=(1.0, 7.0))).draw(1.0), first) and model.calls == [1.0]
 
 
 def test_other_weights_are_drawn_anew_wherever_they_lie(sweep, weights):
@@ -130,24 +149,6 @@ def test_a_drawing_that_was_half_replaced_is_not_taken_for_the_former_one(sweep,
     assert same(sweep(model).draw(1.0), first)
 
 
-@pytest.mark.parametrize(
-    ("recalls", "stop"),
-    [
-        ([0.5], False),
-        ([0.5, 0.5], False),  # one failure is none
-        ([0.5, 0.5, 0.5], True),
-        ([0.5, 0.502, 0.504], True),  # two steps that stay below the least rise together
-        ([0.5, 0.503, 0.506], False),
-        ([0.5, 0.4, 0.51], False),
-        ([0.5, 0.6, 0.5, 0.4], True),  # best two scales ago
-        ([0.2, 0.5, 0.4], False),
-        ([0.9, 0.1, 0.2, 0.3], True),  # rises, but below the best
-    ],
-)
-def test_a_sweep_stops_when_recall_failed_to_rise_twice(recalls, stop):
-    assert saturated(recalls, 0.005) is stop
-
-
 def estimate(value):
     return {"value": value, "low": None, "high": None, "n": 4}
 
@@ -162,11 +163,6 @@ def test_guidance_is_chosen_by_f1_or_by_what_attributes_gain_over_chance():
     # nothing was named in this split: neither side counts
     assert correspondence(FACE | {"attribute_recall": estimate(None)}) == -0.5
     assert correspondence(FACE | {"chance": {"attribute_recall": estimate(None)}}) == 0.75
-
-
-def test_a_sweep_watches_attributes_where_they_are_judged():
-    assert rising(STREET) == 0.7 and rising(FACE) == 0.75
-    assert rising(FACE | {"attribute_recall": estimate(None)}) == 0
 
 
 def test_measures_are_kept_where_they_are_judged():

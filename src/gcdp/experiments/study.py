@@ -109,9 +109,9 @@ class Scoring:
         """(scores, readings) of one trained network at one guidance; what it draws is kept beside the study."""
         world = self.worlds[split]
         model = open_model(self.profile, self.domain, trial.model, weights)
-        steps, seed = self.profile.evaluate.num_steps, self.profile.evaluate.seed
+        sampling, seed = self.profile.sampling, self.profile.evaluate.seed
         kept = self.profile.results_folder("study", self.domain, trial.key) / f"sweep-{split}"
-        pairs = Sweep(model, world, steps, seed, kept, sorted(weights.glob("*.safetensors"))).draw(guidance)
+        pairs = Sweep(model, world, sampling, seed, kept, sorted(weights.glob("*.safetensors"))).draw(guidance)
         readings = self.referees.read(pairs.images, world.captions)
         return self.referees.score(readings, pairs.layouts, world, self.real[split], self.min_area), readings
 
@@ -140,7 +140,7 @@ def run_study(profile: Profile, domain: str, output: Path, min_area: int) -> Non
         weights = train_trial(profile, domain, trial)
         chosen = _chosen_guidance(scoring, weights, trial, facts)
         if profile.study.sweep:
-            points = {f"{g:g}": scoring.score(weights, trial, "test", g)[0] for g in profile.study.guidances}
+            points = {f"{g:g}": scoring.score(weights, trial, "test", g)[0] for g in profile.sampling.guidances}
             facts.setdefault("sweeps", {})[trial.key] = points
         scores, readings = scoring.score(weights, trial, "test", chosen)
         facts["trials"][trial.key] = {**vars(trial), "guidance": chosen, "scores": scores}
@@ -155,7 +155,7 @@ def run_study(profile: Profile, domain: str, output: Path, min_area: int) -> Non
 def _chosen_guidance(scoring: Scoring, weights: Path, trial: Trial, facts: dict[str, Any]) -> float:
     """The guidance of a model: chosen once, on validation captions, with its first network."""
     if trial.model not in facts["guidance"]:
-        sweep = {g: scoring.score(weights, trial, "val", g)[0] for g in scoring.profile.study.guidances}
+        sweep = {g: scoring.score(weights, trial, "val", g)[0] for g in scoring.profile.sampling.guidances}
         facts["guidance"][trial.model] = max(sweep, key=lambda g: correspondence(sweep[g]))
         facts["val"][trial.model] = {f"{g:g}": scores for g, scores in sweep.items()}
     return facts["guidance"][trial.model]

@@ -17,6 +17,7 @@ from gcdp.evaluation.scores import RealReference
 from gcdp.experiments.datasets import HeldOut, held_out
 from gcdp.experiments.profile import Profile
 from gcdp.experiments.referees import open_referees
+from gcdp.experiments.sections import SamplingConfig
 from gcdp.generators.external import open_external
 from gcdp.generators.samples import Samples
 from gcdp.storage import atomic_write, fingerprint, sha256
@@ -33,9 +34,11 @@ class Sweep:
     An evaluation that was interrupted goes on where it stopped; other weights, captions or settings are drawn anew.
     """
 
-    def __init__(self, model, world: HeldOut, num_steps: int, seed: int, folder: Path, weights: Sequence[Path]):
+    def __init__(
+        self, model, world: HeldOut, sampling: SamplingConfig, seed: int, folder: Path, weights: Sequence[Path]
+    ):
         self.model, self.world, self.folder = model, world, folder
-        self.num_steps, self.seed = num_steps, seed
+        self.sampling, self.seed = sampling, seed
         self.weights = sorted(weights)
 
     @cached_property
@@ -43,7 +46,8 @@ class Sweep:
         """Fingerprint of everything but guidance that decides the pairs."""
         captions = hashlib.sha256("\n".join(self.world.captions).encode()).hexdigest()
         weights = [sha256(path) for path in self.weights]
-        return fingerprint({"weights": weights, "captions": captions, "steps": self.num_steps, "seed": self.seed})
+        settings = self.sampling.keywords()
+        return fingerprint({"weights": weights, "captions": captions, "settings": settings, "seed": self.seed})
 
     def draw(self, guidance: float) -> Samples:
         """The pairs at one guidance scale for both halves; 0 ignores the text."""
@@ -52,7 +56,7 @@ class Sweep:
         if kept is not None:
             return kept
         pairs = self.model.sample(
-            self.world.captions, num_steps=self.num_steps, guidance=guidance, seed=self.seed, progress=True
+            self.world.captions, guidance=guidance, seed=self.seed, progress=True, **self.sampling.keywords()
         )
         self._write(folder, pairs)
         return pairs
@@ -87,17 +91,6 @@ def correspondence(point: Mapping[str, Any]) -> float:
         return point["f1"]["value"] or 0.0
     own, following = point["attribute_recall"]["value"], point["chance"]["attribute_recall"]["value"]
     return (own or 0.0) - (following or 0.0)
-
-
-def rising(point: Mapping[str, Any]) -> float:
-    """What a sweep of guidance waits for to saturate: recall of attributes, or of classes from the area on."""
-    return point.get("attribute_recall", point["semantic_recall_area"])["value"] or 0.0
-
-
-def saturated(recalls: Sequence[float], least: float) -> bool:
-    """Whether recall has failed twice running to rise by `least` over the best scale before."""
-    best = np.maximum.accumulate(recalls)
-    return len(recalls) > 2 and bool(best[-1] - best[-3] < least)
 
 
 def score_folder(profile: Profile, domain: str, folder: Path, unconditional: bool = False) -> dict[str, Any]:

@@ -87,17 +87,18 @@ class LatentPipeline(Pipeline):
         self.autoencoder = autoencoder
 
     def sample(
-        self, captions, num_steps: int = 50, guidance=2.0, seed=0, *, threshold: float = 0.0, **settings
+        self, captions, num_steps: int = 50, guidance=2.0, seed=0, *, threshold: float = 0.95, **settings
     ) -> Samples:
         """Draw one image for each caption; see `Pipeline.sample` for the arguments and errors.
 
-        `threshold` is 0 here: latents are clamped to the range they have in training, and dynamic thresholding,
-        which is about saturated pixels, is left out. Known halves are refused with ConfigError.
+        `threshold` is taken, so that all kinds of models are asked alike, and not used: dynamic thresholding is about
+        saturated pixels, while latents are only clamped to the range they have in training. The settings of the
+        samples say so (threshold 0). Known halves are refused with ConfigError.
         """
         for half in ("images", "layouts"):
             if settings.get(half) is not None:
                 raise ConfigError(f"a latent model cannot be given {half}: leave them out")
-        samples = super().sample(captions, num_steps, guidance, seed, threshold=threshold, **settings)
+        samples = super().sample(captions, num_steps, guidance, seed, threshold=0.0, **settings)
         samples.settings["autoencoder"] = self.card.training[NAME]
         return samples
 

@@ -14,7 +14,6 @@ from gcdp.experiments.sections import SamplingConfig
 from gcdp.experiments.sweep import Sweep, correspondence, kept_measures, read_known
 from gcdp.generators.samples import Samples
 
-
 DRAWN = SamplingConfig(num_steps=2)
 
 

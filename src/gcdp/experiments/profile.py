@@ -179,4 +179,3 @@ def _pick(table: dict[str, Any], name: str, kind: str, profile: str) -> Any:
     if name not in table:
         raise ConfigError(f"profile '{profile}' has no {kind} '{name}': choose one of {', '.join(table)}")
     return table[name]
-

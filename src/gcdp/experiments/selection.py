@@ -30,12 +30,12 @@ COMMENTS = {
     "domains": "Each has its data, captions, text and Table 1.",
     "attribute_domains": "Captions name attributes, and two referees ask for them: Fig. 1 and 7.",
     "class_domains": "Captions name every class of the layout: Fig. 6.",
-    "referees": "Released weights of each; without them a part of the pairs, which are tracked anyway (DVC takes no path twice).",
+    "referees": "Released weights of each, or else a part of the pairs, tracked anyway: DVC takes no path twice.",
     "studies": "Released records below weights/, README.md without them.",
     "models": "To be trained. Released weights below weights/, README.md without them.",
-    "samples": "Models that draw pairs for Fig. 5. They need results/<profile>/models/<first> and <second>; see `evaluations`.",
-    "evaluations": "Models that the referees score. One made of a single network has a file of <first> as <second>.",
-}  # fmt: skip
+    "samples": "Models that draw for Fig. 5, each from results/<profile>/models/<first> and <second>.",
+    "evaluations": "Models that the referees score. Where there is but one network, <second> is a file of <first>.",
+}
 UNRELEASED = "README.md"  # of weights/: a path that is always there and decides nothing
 FLAT = ("referees", "studies", "models", "samples", "evaluations")  # one entry a line
 

@@ -32,7 +32,8 @@ export PIP_USER := 0
 
 # --- Run --------------------------------------------------------------------------------------
 repro: setup ## run the pipeline (PROFILE=smoke, STAGES="fig3_process fig8_kmeans")
-	@if [ -n "$(PROFILE)" ]; then $(PY) -m gcdp.experiments.profile use $(PROFILE); fi
+	@# Without a profile: only the resolved files of params/ that DVC tracks are brought up to date.
+	@$(PY) -m gcdp.experiments.selection $(PROFILE)
 	@# A copy without git history, from an archive say, is run all the same.
 	@[ -e .git ] || $(PY) -m dvc config --local core.no_scm true
 	$(PY) -m dvc repro $(STAGES)

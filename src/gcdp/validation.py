@@ -43,6 +43,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:  # checked where it is used
         return value
+    if origin is types.UnionType:
+        return _any_of(args, hint, value, where)
     if is_dataclass(hint):
         return build(hint, value, where)
     if origin is dict and isinstance(value, dict):
@@ -61,6 +63,16 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if isinstance(value, str) and re.fullmatch(r"[-+]?\d+e[-+]?\d+", value, re.IGNORECASE):
         advice = f": write {value.lower().replace('e', '.0e')}, without the dot YAML reads text"
     raise ConfigError(f"{where} must be of type {expected}, got {value!r}{advice}")
+
+
+def _any_of(hints: Sequence[Any], union: Any, value: Any, where: str) -> Any:
+    """The value as the first type of a union that takes it."""
+    for hint in hints:
+        try:
+            return _convert(hint, value, where)
+        except ConfigError:
+            continue
+    raise ConfigError(f"{where} must be of type {union}, got {value!r}")
 
 
 def require_range(settings: object, names: str, low: float, high: float = math.inf) -> None:

@@ -1,9 +1,6 @@
 """Profiles: every slip in a params file becomes one sentence that names the file, the key and the remedy."""
 
-import runpy
 import shutil
-import subprocess
-import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -14,7 +11,8 @@ from hypothesis import strategies as st
 
 from gcdp.diffusion.joint import DiffusionConfig
 from gcdp.errors import ConfigError
-from gcdp.experiments.profile import Profile, load_profile, repository_root, selected, use
+from gcdp.experiments.params import resolved
+from gcdp.experiments.profile import Profile, load_profile, repository_root
 from gcdp.network.unet import UNetConfig
 from gcdp.training.recipe import TrainConfig
 from gcdp.validation import build, to_dict
@@ -50,21 +48,9 @@ def test_every_profile_loads(name):
         halves = profile.model(model)
         assert (unet.image_channels > 0, unet.num_classes > 0) == (halves.image, halves.layout)
         assert unet.text_width == 384
-    assert profile.sample.num_steps <= profile.diffusion.T
+    assert profile.sampling.num_steps <= profile.diffusion.T
     # what DVC tracks section by section has to be there in the file
-    assert {"domains", "text", "diffusion", "unet", "models", "train", "sample"} <= set(
-        yaml.safe_load((ROOT / "params" / f"{name}.yaml").read_text())
-    )
-
-
-def test_the_selection_names_what_its_profile_has():
-    chosen = selected()
-    profile = load_profile(chosen["profile"])
-    assert set(chosen["domains"]) <= set(profile.domains) and set(chosen["described"]) <= set(chosen["domains"])
-    for kind in ("models", "sampled", "evaluated"):
-        for key, stage in chosen[kind].items():
-            assert key == f"{stage['domain']}-{stage['model']}" and stage["domain"] in chosen["domains"]
-            assert stage["model"] in profile.for_domain(stage["domain"]).models
+    assert {"domains", "text", "diffusion", "unet", "models", "train", "sampling", "sample"} <= set(resolved(name))
 
 
 def test_defaults_fill_the_gaps(repository):
@@ -74,17 +60,10 @@ def test_defaults_fill_the_gaps(repository):
     assert profile.unet_for("lone", 20, 384).num_classes == 0
     assert profile.raw_folder("streets") == repository / "data/mine/streets/raw"
     assert profile.results_folder("metrics").is_dir()
-
-
-def test_the_fallback_serves_only_where_the_first_place_is_absent(repository):
-    streets = LEAST["domains"]["streets"] | {"fallback": "beside"}
-    profile = load_profile(write(repository, LEAST | {"domains": {"streets": streets}}))
-    first = repository / "data/mine/streets/raw"
-    assert profile.raw_folder("streets") == first  # neither exists: the error names the place to fill
-    (repository / "beside").mkdir()
-    assert profile.raw_folder("streets") == repository / "beside"
-    first.mkdir(parents=True)
-    assert profile.raw_folder("streets") == first
+    elsewhere = {"streets": LEAST["domains"]["streets"] | {"root": "data/elsewhere"}}
+    assert load_profile(write(repository, LEAST | {"domains": elsewhere})).raw_folder("streets") == (
+        repository / "data/elsewhere"
+    )
 
 
 SLIPS = {
@@ -111,7 +90,22 @@ SLIPS = {
     "train: diagonal must be within 0..1, got 1.5": {"train": {"diagonal": 1.5}},
     "train: learning_rate must be within 0..1, got nan": {"train": {"learning_rate": float("nan")}},
     "train: precision 'half' is unknown: choose one of no, fp16, bf16": {"train": {"precision": "half"}},
-    "sample: num_steps must be at least 1": {"sample": {"num_steps": 0}},
+    "sampling: num_steps must be at least 1": {"sampling": {"num_steps": 0}},
+    "sampling: eta and threshold must lie in 0..1, got 1.5": {"sampling": {"eta": 1.5}},
+    "sampling: order must be 1, or 2 together with eta = 0": {"sampling": {"order": 2}},
+    "sampling: guidances must be at least one scale, in rising order": {"sampling": {"guidances": [2, 1]}},
+    "sampling: guidances must be at least 0": {"sampling": {"guidances": [-1]}},
+    "sampling: guidances must be at least one scale": {"sampling": {"guidances": []}},
+    r"sample: guidance must be of type float \| tuple.float, float., got .1, 2, 3.": {
+        "sample": {"guidance": [1, 2, 3]}
+    },
+    "sample: guidance must be of type float .* got 'two'": {"sample": {"guidance": "two"}},
+    r"sample: guidance must be at least 0, got \[1.0, -2.0\]": {"sample": {"guidance": [1, -2]}},
+    "sample: 'num_steps' is unknown": {"sample": {"num_steps": 5}},
+    "evaluate: 'guidances' is unknown": {"evaluate": {"guidances": [1]}},
+    "domains.streets: 'fallback' is unknown": {
+        "domains": {"streets": {"source": "x", "size": [16, 32], "fallback": "../beside"}}
+    },
     "sample: split 'dev' is unknown: choose one of train, val, test": {"sample": {"split": "dev"}},
     "text: max_tokens must be at least 1": {"text": {"max_tokens": 0}},
     "models.joint: image and layout are both false": {"models": {"joint": {"image": False, "layout": False}}},
@@ -194,41 +188,9 @@ def test_the_root_is_the_nearest_repository_above(repository, monkeypatch):
     assert repository_root() == ROOT  # outside of any repository the checkout of the code serves
 
 
-def test_use_selects_all_of_a_profile(repository):
-    write(repository, LEAST | {"models": {"joint": {}, "lone": {"layout": False}}})
-    use("mine")
-    both = {f"streets-{model}": {"domain": "streets", "model": model} for model in ("joint", "lone")}
-    chosen = {"profile": "mine", "domains": ["streets"], "described": [], "listed": ["streets"]}
-    assert selected() == {**chosen, "models": both, "sampled": both, "evaluated": both}
-    before = (repository / "params.yaml").read_text()
-    with pytest.raises(ConfigError, match="unknown"):
-        use("absent")
-    assert (repository / "params.yaml").read_text() == before
-
-
-def test_the_command_line_of_use(repository):
-    command = [sys.executable, "-m", "gcdp.experiments.profile", "use", "camvid"]
-    done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert yaml.safe_load((repository / "params.yaml").read_text())["profile"] == "camvid"
-
-
-@pytest.mark.filterwarnings("ignore:.*gcdp.experiments.profile.*:RuntimeWarning")
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["use", "tyo"], r"^error: profile 'tyo' is unknown: choose one of .*, or add params/tyo\.yaml$"),
-        (["choose", "smoke"], r"^usage: python -m gcdp\.experiments\.profile use PROFILE$"),
-        ([], r"^usage: python -m gcdp\.experiments\.profile use PROFILE$"),
-    ],
-)
-def test_wrong_commands_end_in_one_sentence(repository, monkeypatch, arguments, message):
-    monkeypatch.setattr(sys, "argv", ["gcdp.experiments.profile", *arguments])
-    with pytest.raises(SystemExit, match=message):
-        runpy.run_module("gcdp.experiments.profile", run_name="__main__")
-
-
-SECTIONS = {f.name: f.default for f in fields(Profile) if f.name in ("text", "diffusion", "unet", "train", "sample")}
+SECTIONS = {
+    f.name: f.default for f in fields(Profile) if f.name in ("text", "diffusion", "unet", "train", "sampling", "sample")
+}
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -237,6 +199,11 @@ def test_settings_survive_being_written_down(section):
     assert build(type(config), to_dict(config), section) == config
     assert build(type(config), yaml.safe_load(yaml.safe_dump(to_dict(config))), section) == config
     assert build(type(config), {}, section) == config
+
+
+def test_guidance_is_one_scale_or_one_for_each_half(repository):
+    one, two = (load_profile(write(repository, LEAST | {"sample": {"guidance": value}})) for value in (2, [1, 3]))
+    assert one.sample.guidance == 2.0 and two.sample.guidance == (1.0, 3.0)
 
 
 @given(

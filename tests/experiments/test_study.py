@@ -31,8 +31,8 @@ RELEASE = Path(__file__).resolve().parents[2] / "tools" / "release_weights.py"
 PLAN = {"seeds": [4, 7], "fractions": [0.5, 1.0], "models": ["good", "poor"], "ablations": ["lever"], "num_samples": 4}
 PROFILE = {
     "models": {"good": {}, "poor": {"layout": False}, "lever": {"train": {"diagonal": 0.5}}},
-    "study": PLAN | {"num_val": 2, "guidances": [1.0, 2.0, 3.0]},
-    "evaluate": {"num_steps": 2},
+    "study": PLAN | {"num_val": 2},
+    "sampling": {"num_steps": 2, "guidances": [1.0, 2.0, 3.0]},
 }
 
 
@@ -53,7 +53,8 @@ class Painter:
     def __init__(self, model, worlds, log):
         self.model, self.worlds, self.log = model, worlds, log
 
-    def sample(self, captions, num_steps, guidance, seed, progress=False):
+    def sample(self, captions, guidance, seed, progress=False, **sampling):
+        assert sampling == {"num_steps": 2, "eta": 1.0, "order": 1, "threshold": 0.95}
         split = next(name for name, world in self.worlds.items() if world.captions == captions)
         self.log.append((self.model, split, guidance))
         layouts = self.worlds[split].layouts.copy()

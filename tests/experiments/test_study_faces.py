@@ -28,8 +28,8 @@ from gcdp.validation import to_dict
 
 PLAN = {"seeds": [5, 6], "fractions": [0.5, 1.0], "models": ["joint", "gaussian"], "num_samples": 6, "num_val": 3}
 PROFILE = FACES | {
-    "study": PLAN | {"guidances": [1.0, 2.0], "sweep": True, "claims": {"same_budget": ["joint", "gaussian"]}},
-    "evaluate": {"num_steps": 2},
+    "study": PLAN | {"sweep": True, "claims": {"same_budget": ["joint", "gaussian"]}},
+    "sampling": {"num_steps": 2, "guidances": [1.0, 2.0]},
 }
 TRIALS = [Trial(model, pairs, seed) for seed in (5, 6) for pairs in (8, 4) for model in ("joint", "gaussian")]
 KEYS = [trial.key for trial in TRIALS]
@@ -42,7 +42,8 @@ class Painter:
     def __init__(self, model, worlds, log):
         self.model, self.worlds, self.log = model, worlds, log
 
-    def sample(self, captions, num_steps, guidance, seed, progress=False):
+    def sample(self, captions, guidance, seed, progress=False, **sampling):
+        assert sampling == {"num_steps": 2, "eta": 1.0, "order": 1, "threshold": 0.95}
         split = next(name for name, world in self.worlds.items() if world.captions == captions)
         self.log.append((self.model, split, guidance))
         world, dark = self.worlds[split], 1 + (self.model != "joint") + (guidance < 2)
@@ -228,8 +229,9 @@ def test_what_the_pipeline_trained_is_not_trained_again(place, monkeypatch, seed
 def test_networks_of_their_own_are_studied_from_end_to_end(measured, stub_encoder, tmp_path, monkeypatch):
     shutil.copytree(measured, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    plan = PROFILE["study"] | {"seeds": [5], "num_val": 2, "guidances": [2.0]}
-    profile = make_repository(tmp_path, **PROFILE | {"study": plan})
+    plan = PROFILE["study"] | {"seeds": [5], "num_val": 2}
+    sampling = PROFILE["sampling"] | {"guidances": [2.0]}
+    profile = make_repository(tmp_path, **PROFILE | {"study": plan, "sampling": sampling})
     fit(profile, "joint", prepare_run(profile, "faces", "joint"))
     models = tmp_path / "results/tiny/models"
     before = {path: sha256(path) for path in models.rglob("*") if path.is_file()}

@@ -10,8 +10,11 @@ from worlds.tiny import TABLE
 from gcdp.evaluation.scores import Scores
 from gcdp.evaluation.statistics import without_interval
 from gcdp.experiments.datasets import HeldOut
+from gcdp.experiments.sections import SamplingConfig
 from gcdp.experiments.sweep import Sweep, correspondence
 from gcdp.generators.samples import Samples
+
+DRAWN = SamplingConfig(num_steps=2)
 
 
 class Painter:
@@ -22,9 +25,9 @@ class Painter:
     def __init__(self, layouts=True):
         self.calls, self.layouts = [], layouts
 
-    def sample(self, captions, num_steps, guidance, seed, progress=False):
+    def sample(self, captions, num_steps, guidance, seed, eta, order, threshold, progress=False):
         self.calls.append(guidance)
-        rng = np.random.default_rng([seed, num_steps, int(10 * guidance)])
+        rng = np.random.default_rng([seed, num_steps, int(10 * guidance), int(10 * eta), order, int(100 * threshold)])
         images = rng.integers(256, size=(len(captions), 2, 4, 3), dtype=np.uint8)
         layouts = rng.integers(5, size=(len(captions), 2, 4), dtype=np.uint8) if self.layouts else None
         return Samples(
@@ -49,7 +52,7 @@ def sweep(tmp_path, weights):
     """Makes sweeps over one folder, each as a new run of the notebook would, with other settings by keyword."""
 
     def make(model, **changes):
-        settings = {"world": world(), "num_steps": 2, "seed": 0, "weights": [weights]} | changes
+        settings = {"world": world(), "sampling": DRAWN, "seed": 0, "weights": [weights]} | changes
         return Sweep(model, folder=tmp_path / "sweep", **settings)
 
     return make
@@ -73,13 +76,27 @@ def test_pairs_are_kept_and_read_again_without_drawing(sweep, layouts):
 
 
 @pytest.mark.parametrize(
-    "change", [{"num_steps": 3}, {"seed": 1}, {"world": world(["a sky thing", "a road thing", "a void thing"])}]
+    "change",
+    [
+        {"sampling": replace(DRAWN, num_steps=3)},
+        {"sampling": replace(DRAWN, eta=0.5)},
+        {"sampling": replace(DRAWN, eta=0.0, order=2)},
+        {"sampling": replace(DRAWN, threshold=0.0)},
+        {"seed": 1},
+        {"world": world(["a sky thing", "a road thing", "a void thing"])},
+    ],
 )
-def test_other_captions_steps_or_seed_are_drawn_anew(sweep, change):
+def test_other_captions_sampling_or_seed_are_drawn_anew(sweep, change):
     model = Painter()
     sweep(model).draw(1.0)
     drawn = sweep(model, **change).draw(1.0)
     assert len(model.calls) == 2 and same(sweep(model, **change).draw(1.0), drawn) and len(model.calls) == 2
+
+
+def test_the_grid_decides_which_pairs_are_drawn_and_not_what_they_are(sweep):
+    model = Painter()
+    first = sweep(model).draw(1.0)
+    assert same(sweep(model, sampling=replace(DRAWN, guidances=(1.0, 7.0))).draw(1.0), first) and model.calls == [1.0]
 
 
 def test_other_weights_are_drawn_anew_wherever_they_lie(sweep, weights):

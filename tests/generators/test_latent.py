@@ -200,6 +200,11 @@ def test_images_come_as_documented_and_depend_on_caption_and_seed_only(pipeline)
     assert not np.array_equal(drawn.images[0], drawn.images[1])
 
 
+def test_dynamic_thresholding_is_not_for_latents(pipeline):
+    plain, asked = (pipeline.sample(CAPTIONS[:2], 2, seed=4, threshold=threshold) for threshold in (0.0, 0.5))
+    assert np.array_equal(plain.images, asked.images) and asked.settings["threshold"] == 0
+
+
 def test_the_caption_matters_unless_guidance_is_zero(pipeline):
     def draw(caption, guidance):
         return pipeline.sample(caption, 3, guidance=guidance, seed=[5]).images

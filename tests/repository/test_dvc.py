@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 
-from gcdp.experiments.profile import load_profile, selected, use
+from gcdp.experiments.profile import load_profile
+from gcdp.experiments.selection import selected, use
 
 ROOT = Path(__file__).resolve().parents[2]
 FACES_MODELS = ("joint", "gaussian", "latent")
@@ -45,7 +47,7 @@ def repository(tmp_path_factory):
         else:
             shutil.copyfile(source, target)
     run(folder, "dvc", "config", "--local", "core.no_scm", "true")
-    run(folder, "gcdp.experiments.profile", "use", "smoke")
+    run(folder, "gcdp.experiments.selection", "smoke")
     run(folder, "dvc", "repro")
     return folder
 
@@ -154,11 +156,40 @@ def test_dvc_understands_the_stages_of_every_profile(bare, monkeypatch, name):
     monkeypatch.chdir(bare)
     use(name)
     found, chosen = set(run(bare, "dvc", "stage", "list", "--name-only").split()), selected()
-    groups = {"train": "models", "sample": "sampled", "evaluate": "evaluated"}
+    groups = {"train": "models", "sample": "samples", "evaluate": "evaluations"}
     assert {stage for stage in found if stage.partition("@")[0] in groups} == {
         f"{stage}@{key}" for stage, kind in groups.items() for key in chosen[kind]
     }
     for figure in ("fig1_attribute_recall", "fig7_clip_tradeoff"):
         of_figure = {stage for stage in found if stage.startswith(figure)}
-        assert of_figure == {f"{figure}@{domain}" for domain in chosen["described"]}
+        assert of_figure == {f"{figure}@{domain}" for domain in chosen["attribute_domains"]}
     assert {f"{stage}@{domain}" for stage in ("data", "evaluators", "claim") for domain in chosen["domains"]} <= found
+
+
+def own(stage, start):
+    """Dependencies of a stage below `start`."""
+    return {str(dep.def_path) for dep in stage.deps if str(dep.def_path).startswith(start)}
+
+
+def test_every_stage_depends_on_its_own_weights_models_and_domain(bare, monkeypatch):
+    """So that one new model, or a change of one domain, runs no stage of another again."""
+    monkeypatch.chdir(bare)
+    use("toy")
+    stages = {stage.addressing: stage for stage in Repo(str(bare)).index.stages}
+    for name, stage in stages.items():
+        domain = name.partition("@")[2].partition("-")[0]
+        seen = {key for dep in stage.deps for key in getattr(dep, "params", ())}
+        assert {key for key in seen if key.startswith("domains")} <= {f"domains.{domain}"}, name
+        assert not {"models", "sample", "evaluate"} & seen or name.startswith("claim"), name
+    assert own(stages["train@streets-joint"], "weights") == {"weights/toy-streets-joint"}
+    assert own(stages["evaluators@streets"], "weights") == {"weights/toy-streets-referee"}
+    assert own(stages["evaluators@faces"], "weights") == {
+        f"weights/toy-faces-{what}" for what in ("referee", "attributes", "alignment")
+    }
+    assert own(stages["claim@faces"], "weights") == {"weights/toy-faces-study"}
+    models = "results/toy/models/"
+    for stage in ("sample@faces-joint", "evaluate@faces-joint"):
+        assert own(stages[stage], models) == {f"{models}faces-joint", f"{models}faces-joint/config.json"}
+    assert own(stages["evaluate@streets-two_stage"], models) == {
+        f"{models}streets-layout_first", f"{models}streets-image_given_layout"
+    }  # fmt: skip

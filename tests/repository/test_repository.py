@@ -143,14 +143,16 @@ def test_notebooks_and_stages_match():
 
 
 def test_stages_run_for_what_is_selected_and_track_what_a_domain_changes():
-    each = {None, "${domains}", "${described}", "${listed}", "${models}", "${sampled}", "${evaluated}"}
+    lists = ("domains", "attribute_domains", "class_domains", "referees", "studies", "models", "samples", "evaluations")
+    each = {None, *(f"${{{name}}}" for name in lists)}
     for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
         assert (loop := stage.get("foreach", stage.get("matrix", {}).get("domain"))) in each, name
         content = stage.get("do", stage)
+        assert {file for entry in content.get("params", ()) for file in entry} <= {"${settings}"}, name
         tracked = [key for entry in content.get("params", ()) for keys in entry.values() for key in keys]
         changeable = [key for key in tracked if key.partition(".")[0] in CHANGEABLE]
-        assert not (loop and changeable) or "changes.${item.domain}" in tracked, name
-        assert (loop == "${described}") == name.startswith(("fig1_", "fig7_")), name
+        assert not (loop and changeable) or "domains.${item.domain}" in tracked, name
+        assert (loop == "${attribute_domains}") == name.startswith(("fig1_", "fig7_")), name
 
 
 @pytest.mark.parametrize("name", PROFILES)

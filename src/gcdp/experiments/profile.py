@@ -1,21 +1,18 @@
-"""Profiles: typed, validated settings read from `params/<profile>.yaml`; `params.yaml` says which one runs.
+"""Profiles: typed, validated settings read from `params/<profile>.yaml`.
 
-Run `python -m gcdp.experiments.profile use smoke` to choose one; edit `params.yaml` to run fewer domains or models.
-Every profile spells out its sections, because DVC tracks them one by one. Domains share them, save for what the section
-`changes` says: `load_profile(name, domain)` is the profile as one domain sees it.
+Domains share the sections of a profile, save for what `domains.<domain>.changes` says: `load_profile(name, domain)` is
+the profile as one domain sees it. `gcdp.experiments.selection` chooses which profile runs.
 """
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from gcdp.diffusion.joint import DiffusionConfig, GaussianCategoricalDiffusion
 from gcdp.errors import ConfigError
+from gcdp.experiments.params import merged, repository_root, tracked
 from gcdp.experiments.sections import (
     SPLITS,
     DataConfig,
@@ -23,6 +20,7 @@ from gcdp.experiments.sections import (
     ModelConfig,
     RefereeConfig,
     SampleConfig,
+    SamplingConfig,
     StudyConfig,
     TextConfig,
 )
@@ -30,11 +28,11 @@ from gcdp.network.unet import UNetConfig
 from gcdp.training.recipe import TrainConfig
 from gcdp.validation import build, require_one_of, require_range, to_dict
 
-CHANGEABLE = ("models", "diffusion", "unet", "train", "sample", "referee", "evaluate", "study")
+CHANGEABLE = ("models", "diffusion", "unet", "train", "sampling", "sample", "referee", "evaluate", "study")
 
 __all__ = [
-    "SPLITS", "DataConfig", "EvaluateConfig", "ModelConfig", "Profile", "RefereeConfig", "SampleConfig", "StudyConfig",
-    "TextConfig", "TrainConfig", "load_profile", "repository_root", "selected", "use",
+    "SPLITS", "DataConfig", "EvaluateConfig", "ModelConfig", "Profile", "RefereeConfig", "SampleConfig",
+    "SamplingConfig", "StudyConfig", "TextConfig", "TrainConfig", "load_profile", "repository_root",
 ]  # fmt: skip
 
 
@@ -49,11 +47,11 @@ class Profile:
     diffusion: DiffusionConfig = DiffusionConfig()
     unet: UNetConfig = UNetConfig()
     train: TrainConfig = TrainConfig()
+    sampling: SamplingConfig = SamplingConfig()
     sample: SampleConfig = SampleConfig()
     referee: RefereeConfig = RefereeConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     study: StudyConfig = StudyConfig()
-    changes: dict[str, dict[str, Any]] = field(default_factory=dict)  # domain -> section -> what it has otherwise
     released: str = ""  # profile whose weights are released in weights/; empty: train from scratch
     short_run: int = 0  # steps of the demonstration run beside released weights
 
@@ -63,8 +61,6 @@ class Profile:
             self._check_model(name, model)
         for name in (*self.sample.models, *self.evaluate.models, *self.study.models, *self.study.ablations):
             self.model(name)
-        for name in self.changes:
-            require_one_of("changes: domain", name, self.domains)
         for name, data in self.domains.items():
             unet = self.for_domain(name).unet
             factor = unet.downsampling
@@ -75,30 +71,31 @@ class Profile:
                 )
 
     def for_domain(self, name: str) -> Profile:
-        """The profile as one domain sees it: its sections with what `changes` says of the domain.
+        """The profile as one domain sees it: its sections with what the domain's `changes` say, merged deeply.
 
-        A key of `models` replaces that model, or adds it; a mapping inside another section is replaced whole.
         Raises ConfigError for an unknown domain, section or setting.
         """
-        self.domain(name)
-        changed = {}
-        for section, values in (self.changes.get(name) or {}).items():
-            where = f"changes.{name}.{section}"  # the file is named by `load_profile`
-            require_one_of(f"changes.{name}: section", section, CHANGEABLE)
+        data, changed = self.domain(name), {}
+        for section, values in data.changes.items():
+            where = f"domains.{name}.changes.{section}"  # the file is named by `load_profile`
+            require_one_of(f"domains.{name}.changes: section", section, CHANGEABLE)
             if not isinstance(values, dict):
                 raise ConfigError(f"{where} must be a mapping of names to values, got {values!r}")
             former = getattr(self, section)
             if section == "models":
-                new = {model: build(ModelConfig, config or {}, f"{where}.{model}") for model, config in values.items()}
-                changed[section] = former | new
+                models = merged({model: to_dict(config) for model, config in former.items()}, values)
+                changed[section] = {
+                    model: build(ModelConfig, {} if config is None else config, f"{where}.{model}")
+                    for model, config in models.items()
+                }
             else:
-                changed[section] = build(type(former), {**to_dict(former), **values}, where)
+                changed[section] = build(type(former), merged(to_dict(former), values), where)
         if not changed:
             return self
         try:
-            return replace(self, changes={}, domains={name: self.domains[name]}, **changed)
+            return replace(self, domains={name: replace(data, changes={})}, **changed)
         except ConfigError as error:
-            raise ConfigError(f"changes.{name}: {error}") from error
+            raise ConfigError(f"domains.{name}.changes: {error}") from error
 
     def _check_model(self, name: str, model: ModelConfig) -> None:
         """Refuse unknown settings of a model early."""
@@ -147,11 +144,13 @@ class Profile:
         return repository_root() / "data" / self.name / domain
 
     def raw_folder(self, domain: str) -> Path:
-        """Where the source files of a domain lie: its root, or the fallback where only that exists."""
-        data = self.domain(domain)
-        root = repository_root() / data.root if data.root else self.data_folder(domain) / "raw"
-        fallback = repository_root() / data.fallback
-        return fallback if data.fallback and fallback.is_dir() and not root.exists() else root
+        """Where the source files of a domain lie: its `root`, else data/<profile>/<domain>/raw."""
+        root = self.domain(domain).root
+        return repository_root() / root if root else self.data_folder(domain) / "raw"
+
+    def released_name(self, domain: str, what: str) -> str:
+        """The folder of weights/ with released weights of a model, a referee or a study; empty: none are used."""
+        return f"{self.released}-{domain}-{what}" if self.released else ""
 
     def results_folder(self, *parts: str) -> Path:
         """results/<profile>/..., created if needed."""
@@ -160,96 +159,23 @@ class Profile:
         return folder
 
 
-def repository_root() -> Path:
-    """The folder that holds `params/`: the nearest one above the working folder, else the source checkout."""
-    here = Path.cwd()
-    for folder in (here, *here.parents, Path(__file__).resolve().parents[3]):
-        if (folder / "params").is_dir() and (folder / "dvc.yaml").is_file():
-            return folder
-    raise ConfigError(f"no params/ folder above {here}: run from inside the repository")
-
-
 def load_profile(name: str, domain: str | None = None) -> Profile:
     """Read and validate params/<name>.yaml; with a domain, as that domain sees it (`Profile.for_domain`).
 
     Raises ConfigError naming the file, the key and the remedy.
     """
-    content = _read_profile(name)
-    if "name" in content:
-        raise ConfigError(f"params/{name}.yaml: 'name' is unknown: a profile is called as its file")
-    profile = build(Profile, {"name": name, **content}, f"params/{name}.yaml")
+    profile = make_profile(name, tracked(name))
     return profile if domain is None else profile.for_domain(domain)
 
 
-def selected() -> dict[str, Any]:
-    """What `params.yaml` selects: {"profile", "domains", "models", "sampled", "evaluated"}."""
-    return _read_yaml(repository_root() / "params.yaml")
-
-
-def use(name: str) -> None:
-    """Select a profile: rewrite `params.yaml` with all domains and models of that profile.
-
-    `models` are trained, `sampled` drawn from for Fig. 5, `evaluated` by the referees; an entry is one stage of each.
-    `described` are the domains whose captions name attributes: only they have a Fig. 1 and 7, only `listed`, the
-    others, whose captions name every class, a Fig. 6.
-    """
-    profile = load_profile(name)
-    chosen: dict[str, Any] = {"models": {}, "sampled": {}, "evaluated": {}}
-    seen = {domain: profile.for_domain(domain).referee for domain in profile.domains}
-    described = [domain for domain, referee in seen.items() if referee.attributes.name and referee.alignment.name]
-    lists = {"described": described, "listed": [domain for domain in profile.domains if domain not in described]}
-    for domain in profile.domains:
-        for key, models in _stages(profile.for_domain(domain)).items():
-            chosen[key] |= {f"{domain}-{model}": {"domain": domain, "model": model} for model in models}
-    text = (
-        "# Written by `python -m gcdp.experiments.profile use <name>`; take lines out to run fewer domains or models.\n"
-    )
-    text += yaml.safe_dump({"profile": name, "domains": list(profile.domains), **lists}, sort_keys=False)
-    text += yaml.safe_dump(chosen, sort_keys=False, default_flow_style=None)
-    (repository_root() / "params.yaml").write_text(text)
-
-
-def _stages(profile: Profile) -> dict[str, list[str]]:
-    """Which models of one domain are trained, sampled and evaluated."""
-    drawn = [model for model, config in profile.models.items() if config.kind == "diffusion"]
-    evaluated, sampled = profile.evaluate.models or profile.models, profile.sample.models or drawn
-    needed = {*evaluated, *sampled}
-    needed |= {part for model in needed for part in profile.model(model).parts.values()}
-    trained = [model for model, config in profile.models.items() if model in needed and config.trained]
-    return {"models": trained, "sampled": list(sampled), "evaluated": list(evaluated)}
-
-
-def _read_profile(name: str) -> dict[str, Any]:
-    path = repository_root() / "params" / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
-        raise ConfigError(f"profile '{name}' is unknown: choose one of {known}, or add params/{name}.yaml")
-    return _read_yaml(path)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    name = path.relative_to(repository_root()).as_posix()
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        mark = getattr(error, "problem_mark", None)
-        reason = f"line {mark.line + 1}, {error.problem}" if mark else str(error).splitlines()[0]
-        raise ConfigError(f"{name} cannot be read as YAML ({reason}): correct the file") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{name} must hold a mapping of names to values")
-    return content
+def make_profile(name: str, content: dict[str, Any]) -> Profile:
+    """A profile from the content of its file, validated. Raises ConfigError naming the file, the key and the remedy."""
+    if "name" in content:
+        raise ConfigError(f"params/{name}.yaml: 'name' is unknown: a profile is called as its file")
+    return build(Profile, {"name": name, **content}, f"params/{name}.yaml")
 
 
 def _pick(table: dict[str, Any], name: str, kind: str, profile: str) -> Any:
     if name not in table:
         raise ConfigError(f"profile '{profile}' has no {kind} '{name}': choose one of {', '.join(table)}")
     return table[name]
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[1] != "use":
-        sys.exit("usage: python -m gcdp.experiments.profile use PROFILE")
-    try:
-        use(sys.argv[2])
-    except ConfigError as error:
-        sys.exit(f"error: {error}")

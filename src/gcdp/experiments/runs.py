@@ -94,9 +94,10 @@ def released_folder(profile: Profile, domain: str, model: str) -> Path | None:
 
     Raises CheckpointError if the profile names released weights that are not there.
     """
-    if not profile.released:
+    name = profile.released_name(domain, model)
+    if not name:
         return None
-    folder = repository_root() / "weights" / f"{profile.released}-{domain}-{model}"
+    folder = repository_root() / "weights" / name
     if not folder.is_dir():
         raise CheckpointError(
             f"{folder} is missing: fetch the whole repository, or train with profile '{profile.released}-scratch'"

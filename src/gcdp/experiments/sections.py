@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from gcdp.diffusion.sampling import ReverseSettings
 from gcdp.errors import ConfigError
 from gcdp.evaluation.referees.alignment import TwoTowerConfig
 from gcdp.evaluation.referees.attributes import AttributeNetConfig
@@ -26,7 +27,6 @@ class DataConfig:
     source: str
     size: tuple[int, int]
     root: str = ""  # empty for generated worlds, which are written to data/<profile>/<domain>/raw
-    fallback: str = ""  # where the source is looked for when the first place does not exist
     counts: dict[str, int] = field(default_factory=dict)  # scenes a split, generated worlds only
     splits: dict[str, str] = field(default_factory=dict)  # which split of the source plays train, val and test
     seed: int = 0
@@ -34,6 +34,7 @@ class DataConfig:
     subset_seed: int = -1  # draws the smaller subsets of the train split; -1 takes its first pairs
     rescale: tuple[float, float] = (1.0, 1.2)
     flip: bool = True
+    changes: dict[str, Any] = field(default_factory=dict)  # section of the profile -> what this domain has otherwise
 
     def __post_init__(self) -> None:
         require_range(self, "size rescale", 1)
@@ -88,22 +89,47 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class SamplingConfig:
+    """How every pair is drawn, be it for Fig. 5, an evaluation or a study; see `gcdp.diffusion.sampling`.
+
+    `guidances` is the grid of scales that evaluation and study try; 1 is the plain model, 0 ignores the text. A latent
+    model takes no `threshold`.
+    """
+
+    num_steps: int = 100
+    eta: float = 1.0
+    order: int = 1
+    threshold: float = 0.95
+    guidances: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+
+    def __post_init__(self) -> None:
+        require_range(self, "num_steps", 1)
+        require_range(self, "guidances", 0)
+        ReverseSettings(**self.keywords())  # checks the rest
+        if not self.guidances or list(self.guidances) != sorted(set(self.guidances)):
+            raise ConfigError("guidances must be at least one scale, in rising order")
+
+    def keywords(self) -> dict[str, Any]:
+        """All settings but the grid, as keywords of the `sample` of any model."""
+        return {name: getattr(self, name) for name in ("num_steps", "eta", "order", "threshold")}
+
+
+@dataclass(frozen=True)
 class SampleConfig:
-    """How pairs of `models` (default: all) are drawn for Fig. 5. Guidance 1 is the plain model, 0 ignores the text."""
+    """Which pairs are drawn for Fig. 5: `num_samples` by each of `models` (default: all), at one guidance.
+
+    `guidance` is one scale for both halves, or [image, layout].
+    """
 
     models: tuple[str, ...] = ()
     num_samples: int = 64
-    num_steps: int = 100
-    guidance_image: float = 3.0
-    guidance_layout: float = 3.0
-    threshold: float = 0.95
+    guidance: float | tuple[float, float] = 3.0
     seed: int = 0
     split: str = "test"
 
     def __post_init__(self) -> None:
-        require_range(self, "num_samples num_steps", 1)
-        require_range(self, "guidance_image guidance_layout seed", 0)
-        require_range(self, "threshold", 0, 1)
+        require_range(self, "num_samples", 1)
+        require_range(self, "guidance seed", 0)
         require_one_of("split", self.split, SPLITS)
 
 
@@ -152,7 +178,7 @@ class RefereeConfig:
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """How `models` (default: all) are scored: on `num_samples` captions of `split` at every guidance scale.
+    """How `models` (default: all) are scored: on `num_samples` captions of `split`, at every scale of `sampling`.
 
     `area_rate` calibrates the smallest area that counts as shown: real scenes without a class may trip it in at most
     this share of cases.
@@ -160,27 +186,23 @@ class EvaluateConfig:
 
     models: tuple[str, ...] = ()
     num_samples: int = 500
-    num_steps: int = 100
-    guidances: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
     area_rate: float = 0.05
     split: str = "test"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_range(self, "num_samples num_steps", 1)
-        require_range(self, "guidances seed", 0)
+        require_range(self, "num_samples", 1)
+        require_range(self, "seed", 0)
         require_range(self, "area_rate", 0, 1)
         require_one_of("split", self.split, SPLITS)
-        if not self.guidances or list(self.guidances) != sorted(set(self.guidances)):
-            raise ConfigError("guidances must be at least one scale, in rising order")
 
 
 @dataclass(frozen=True)
 class StudyConfig:
     """Repeated trainings behind the claim: every model with every seed on every share of the training pairs.
 
-    `ablations` are trained once, with the first seed on all pairs. The guidance of every model is chosen on the
-    validation split with its first network.
+    `ablations` are trained once, with the first seed on all pairs. The guidance of every model is chosen from the grid
+    of `sampling`, on the validation split with its first network.
     """
 
     seeds: tuple[int, ...] = (1, 2, 3)
@@ -190,10 +212,9 @@ class StudyConfig:
     claims: dict[str, tuple[str, str]] = field(default_factory=dict)  # name -> (ours, theirs), the paper's first
     num_samples: int = 256
     num_val: int = 128
-    guidances: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0)
     sweep: bool = False  # score every network at all guidances, for a trade-off curve of each, not at the chosen one
 
     def __post_init__(self) -> None:
         require_range(self, "num_samples num_val", 1)
         require_range(self, "fractions", 0, 1)
-        require_range(self, "seeds guidances", 0)
+        require_range(self, "seeds", 0)

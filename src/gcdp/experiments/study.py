@@ -82,9 +82,9 @@ class Scoring:
         """(scores, readings) of one trained network at one guidance; what it draws is kept beside the study."""
         world = self.worlds[split]
         model = open_model(self.profile, self.domain, trial.model, weights)
-        steps, seed = self.profile.evaluate.num_steps, self.profile.evaluate.seed
+        sampling, seed = self.profile.sampling, self.profile.evaluate.seed
         kept = self.profile.results_folder("study", self.domain, trial.key) / f"sweep-{split}"
-        pairs = Sweep(model, world, steps, seed, kept, sorted(weights.glob("*.safetensors"))).draw(guidance)
+        pairs = Sweep(model, world, sampling, seed, kept, sorted(weights.glob("*.safetensors"))).draw(guidance)
         readings = self.referees.read(pairs.images, world.captions)
         scores = self.referees.score(readings, pairs.layouts, world, self.real[split], self.min_area)
         return replace(scores, guidance=guidance), readings
@@ -114,7 +114,7 @@ def run_study(profile: Profile, domain: str, output: Path, min_area: int) -> Non
         weights = train_trial(profile, domain, trial)
         guidance = _chosen_guidance(scoring, weights, trial, study)
         if profile.study.sweep:
-            scales = profile.study.guidances
+            scales = profile.sampling.guidances
             study.sweeps[trial] = tuple(scoring.score(weights, trial, "test", scale)[0] for scale in scales)
         scores, readings = scoring.score(weights, trial, "test", guidance)
         study.trials[trial] = scores
@@ -126,7 +126,7 @@ def run_study(profile: Profile, domain: str, output: Path, min_area: int) -> Non
 def _chosen_guidance(scoring: Scoring, weights: Path, trial: Trial, study: Study) -> float:
     """The guidance of a model: chosen once, on validation captions, with its first network."""
     if trial.model not in study.guidance:
-        scales = scoring.profile.study.guidances
+        scales = scoring.profile.sampling.guidances
         points = tuple(scoring.score(weights, trial, "val", scale)[0] for scale in scales)
         study.guidance[trial.model] = max(points, key=correspondence).guidance
         study.validation[trial.model] = points

@@ -14,6 +14,7 @@ from gcdp.experiments.datasets import HeldOut, held_out
 from gcdp.experiments.profile import Profile
 from gcdp.experiments.records import EvaluationRecord, GuidanceCurve, RefereeRecord
 from gcdp.experiments.referees import open_referees
+from gcdp.experiments.sections import SamplingConfig
 from gcdp.generators.external import open_external
 from gcdp.generators.samples import Samples
 from gcdp.storage import fingerprint, sha256
@@ -25,9 +26,11 @@ class Sweep:
     An evaluation that was interrupted goes on where it stopped; other weights, captions or settings are drawn anew.
     """
 
-    def __init__(self, model, world: HeldOut, num_steps: int, seed: int, folder: Path, weights: Sequence[Path]):
+    def __init__(
+        self, model, world: HeldOut, sampling: SamplingConfig, seed: int, folder: Path, weights: Sequence[Path]
+    ):
         self.model, self.world, self.folder = model, world, folder
-        self.num_steps, self.seed = num_steps, seed
+        self.sampling, self.seed = sampling, seed
         self.weights = sorted(weights)
 
     @cached_property
@@ -35,7 +38,8 @@ class Sweep:
         """Fingerprint of everything but guidance that decides the pairs."""
         captions = hashlib.sha256("\n".join(self.world.captions).encode()).hexdigest()
         weights = [sha256(path) for path in self.weights]
-        return fingerprint({"weights": weights, "captions": captions, "steps": self.num_steps, "seed": self.seed})
+        settings = self.sampling.keywords()
+        return fingerprint({"weights": weights, "captions": captions, "settings": settings, "seed": self.seed})
 
     def draw(self, guidance: float) -> Samples:
         """The pairs at one guidance scale for both halves; 0 ignores the text. `settings` hold the identity too."""
@@ -44,7 +48,7 @@ class Sweep:
         if kept is not None:
             return kept
         drawn = self.model.sample(
-            self.world.captions, num_steps=self.num_steps, guidance=guidance, seed=self.seed, progress=True
+            self.world.captions, guidance=guidance, seed=self.seed, progress=True, **self.sampling.keywords()
         )
         pairs = replace(drawn, settings={**drawn.settings, "identity": self.identity})
         pairs.save(folder)

@@ -77,14 +77,15 @@ class LatentPipeline(Pipeline):
         self.autoencoder = autoencoder
 
     def sample(
-        self, captions, num_steps: int = 50, guidance=2.0, seed=0, *, threshold: float = 0.0, **settings
+        self, captions, num_steps: int = 50, guidance=2.0, seed=0, *, threshold: float = 0.95, **settings
     ) -> Samples:
         """Draw one image for each caption; see `Pipeline.sample` for the arguments and errors.
 
-        `threshold` is 0 here: latents are clamped to the range they have in training, and dynamic thresholding,
-        which is about saturated pixels, is left out. No known half can be given.
+        `threshold` is taken, so that all kinds of models are called alike, and not used: dynamic thresholding is about
+        saturated pixels, while latents are only clamped to the range they have in training. The settings of the
+        samples say so (threshold 0). No known half can be given.
         """
-        samples = super().sample(captions, num_steps, guidance, seed, threshold=threshold, **settings)
+        samples = super().sample(captions, num_steps, guidance, seed, threshold=0.0, **settings)
         samples.settings["autoencoder"] = self.card.training[NAME]
         return samples
 

@@ -25,9 +25,7 @@ from gcdp.training.checkpoint import ModelCard
 class Pipeline:
     """Network, process and text encoder of one checkpoint. Made by `load_pipeline`; arguments as in `GuidedNetwork`."""
 
-    def __init__(
-        self, unet: UNet, process: GaussianCategoricalDiffusion, card: ModelCard, encode, dtype: str = "auto"
-    ):
+    def __init__(self, unet: UNet, process: GaussianCategoricalDiffusion, card: ModelCard, encode, dtype: str = "auto"):
         self.unet, self.process, self.card = unet, process, card
         self.network = GuidedNetwork(unet, encode, dtype)
         self.device = self.network.device
@@ -170,7 +168,6 @@ class Pipeline:
         if count and not 0 <= int(y.min()) <= int(y.max()) < classes:
             raise DataError(f"layouts hold a class id outside 0..{classes - 1}: map it to the model's classes first")
         return y.to(self.device)
-
 
 
 def _checked_captions(captions: str | Sequence[str]) -> list[str]:

@@ -1,0 +1,150 @@
+"""What `dvc repro` runs: `params.yaml`, written from a profile, with one entry for every stage that repeats.
+
+`python -m gcdp.experiments.selection toy` chooses a profile; edit `params.yaml` to run fewer domains or models. Without
+a name the choice stays, and the resolved files of all profiles that say `like` are written anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import yaml
+
+from gcdp.errors import ConfigError
+from gcdp.experiments.params import (
+    COMMAND,
+    profile_names,
+    read_yaml,
+    repository_root,
+    resolved,
+    settings_file,
+    write_resolved,
+)
+from gcdp.experiments.profile import Profile, make_profile
+
+# section of params.yaml -> what stands above it
+COMMENTS = {
+    "profile": f"Written by `{COMMAND} <profile>`; take lines out to run fewer domains or models.",
+    "settings": "Its file with all settings, whose keys DVC tracks.",
+    "domains": "Each has its data, captions, text and Table 1.",
+    "attribute_domains": "Captions name attributes, and two referees ask for them: Fig. 1 and 7.",
+    "class_domains": "Captions name every class of the layout: Fig. 6.",
+    "referees": "Released weights of each, or else a part of the pairs, tracked anyway: DVC takes no path twice.",
+    "studies": "Released records below weights/, README.md without them.",
+    "models": "To be trained. Released weights below weights/, README.md without them.",
+    "samples": "Models that draw for Fig. 5, each from results/<profile>/models/<first> and <second>.",
+    "evaluations": "Models that the referees score. Where there is but one network, <second> is a file of <first>.",
+}
+UNRELEASED = "README.md"  # of weights/: a path that is always there and decides nothing
+FLAT = ("referees", "studies", "models", "samples", "evaluations")  # one entry a line
+
+
+def selected() -> dict[str, Any]:
+    """What `params.yaml` selects: a value for each of COMMENTS."""
+    return read_yaml(repository_root() / "params.yaml")
+
+
+def use(name: str) -> None:
+    """Select a profile: rewrite `params.yaml` with all of its domains and models, and its resolved file.
+
+    Raises ConfigError for an unknown profile or a slip in its settings; then nothing is written.
+    """
+    chosen = selection(make_profile(name, resolved(name)))
+    write_resolved(name)
+    parts = []
+    for section, comment in COMMENTS.items():
+        style = None if section in FLAT else False
+        parts += [f"# {comment}\n"]
+        parts += [yaml.safe_dump({section: chosen[section]}, sort_keys=False, default_flow_style=style, width=1000)]
+    (repository_root() / "params.yaml").write_text("".join(parts), encoding="utf-8")
+
+
+def selection(profile: Profile) -> dict[str, Any]:
+    """The content of `params.yaml` for all domains and models of a profile."""
+    seen = {domain: profile.for_domain(domain) for domain in profile.domains}
+    named = [name for name, view in seen.items() if view.referee.attributes.name and view.referee.alignment.name]
+    return {
+        "profile": profile.name,
+        "settings": settings_file(profile.name),
+        "domains": list(seen),
+        "attribute_domains": named,
+        "class_domains": [domain for domain in seen if domain not in named],
+        "referees": {domain: _referees(view, domain) for domain, view in seen.items()},
+        "studies": {
+            domain: {"domain": domain, "weights": view.released_name(domain, "study") or UNRELEASED}
+            for domain, view in seen.items()
+        },
+        "models": _entries(seen, _trained, _weights),
+        "samples": _entries(seen, _sampled, _networks),
+        "evaluations": _entries(seen, _evaluated, _networks),
+    }
+
+
+def _entries(seen: dict[str, Profile], choose, more) -> dict[str, dict[str, str]]:
+    """{domain-model: {"domain", "model", and what `more` adds}} for the models that `choose` picks in each domain."""
+    return {
+        f"{domain}-{model}": {"domain": domain, "model": model, **more(view, domain, model)}
+        for domain, view in seen.items()
+        for model in choose(view)
+    }
+
+
+def _evaluated(profile: Profile) -> list[str]:
+    return list(profile.evaluate.models or profile.models)
+
+
+def _sampled(profile: Profile) -> list[str]:
+    drawn = [model for model, config in profile.models.items() if config.kind == "diffusion"]
+    return list(profile.sample.models or drawn)
+
+
+def _trained(profile: Profile) -> list[str]:
+    """The networks behind what is sampled and evaluated."""
+    needed = {*_evaluated(profile), *_sampled(profile)}
+    needed |= {part for model in needed for part in profile.model(model).parts.values()}
+    return [model for model, config in profile.models.items() if model in needed and config.trained]
+
+
+def _weights(profile: Profile, domain: str, model: str) -> dict[str, str]:
+    return {"weights": profile.released_name(domain, model) or UNRELEASED}
+
+
+def _networks(profile: Profile, domain: str, model: str) -> dict[str, str]:
+    """The trained networks behind a model, below results/<profile>/models."""
+    names = [f"{domain}-{name}" for name in profile.model(model).parts.values() or [model]]
+    return dict(zip(("first", "second"), [*names, f"{names[0]}/config.json"], strict=False))
+
+
+def _referees(profile: Profile, domain: str) -> dict[str, str]:
+    """Paths of the weights of each referee that is released."""
+    settings, pairs = profile.referee, f"data/{profile.name}/{domain}/pairs"
+    ours = {
+        "layouts": (settings.name == "segmenter", "referee", "train"),
+        "attributes": (settings.attributes.name == "classifier", "attributes", "val"),
+        "alignment": (settings.alignment.name == "two_tower", "alignment", "test"),
+    }
+    paths = {"domain": domain}
+    for part, (trained, what, split) in ours.items():
+        name = profile.released_name(domain, what) if trained else ""
+        paths[part] = f"weights/{name}" if name else f"{pairs}/{split}"
+    return paths
+
+
+def main() -> None:
+    """Command line: select a profile, or only bring the resolved files up to date."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description="Choose the profile that `dvc repro` runs.")
+    parser.add_argument("profile", nargs="?", help="a file of params/; without one the choice stays as it is")
+    name = parser.parse_args().profile
+    try:
+        if name:
+            use(name)
+        else:
+            for each in profile_names():
+                write_resolved(each)
+    except ConfigError as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

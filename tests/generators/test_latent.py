@@ -228,7 +228,9 @@ def test_known_halves_are_refused(pipeline):
 
 
 def test_load_pipeline_opens_latent_models_too_and_load_latent_no_others(trained, place, tmp_path):
-    opened, known = (load(trained / "model", device="cpu", dtype="float32") for load in (gcdp.load_pipeline, load_latent))
+    opened, known = (
+        load(trained / "model", device="cpu", dtype="float32") for load in (gcdp.load_pipeline, load_latent)
+    )
     assert type(opened) is type(known) and opened.autoencoder.identity == known.autoencoder.identity
     images = [pipeline.sample("a sky thing", 2).images for pipeline in (opened, known)]
     assert np.array_equal(*images)

@@ -14,7 +14,9 @@ def samples(count=3, **absent):
     halves = {"images": rng.integers(256, size=(count, 2, 4, 3), dtype=np.uint8)}
     halves["layouts"] = rng.integers(5, size=(count, 2, 4), dtype=np.uint8)
     captions = [f"a road, número {i}" for i in range(count)]
-    return Samples(**(halves | absent), captions=captions, seeds=list(range(count)), settings={"eta": 0.5, "keys": ["a"]})
+    return Samples(
+        **(halves | absent), captions=captions, seeds=list(range(count)), settings={"eta": 0.5, "keys": ["a"]}
+    )
 
 
 def same(a, b):

@@ -107,7 +107,9 @@ class CategoricalDiffusion:
         log_norm = torch.log1p(placed(a / stay, log_p0) * prior_t.exp())
         return negative_entropy - (q_rest * rest + q_t * prior_t + q_0 * prior_0) + log_norm
 
-    def _posterior_values(self, t: Tensor, s: Tensor, like: Tensor, same: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _posterior_values(
+        self, t: Tensor, s: Tensor, like: Tensor, same: bool
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What q(y_s | y_t, y_0) takes on where y_t is or is not the `same` as y_0, float64 (B, 1, 1) on the CPU.
 
         Its value at every other class, at y_t, at y_0 (0 where that is y_t), and the sum of q log q, from which

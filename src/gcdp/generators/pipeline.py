@@ -24,9 +24,7 @@ from gcdp.training.checkpoint import ModelCard
 class Pipeline:
     """Network, process and text encoder of one checkpoint. Made by `load_pipeline`; arguments as in `GuidedNetwork`."""
 
-    def __init__(
-        self, unet: UNet, process: GaussianCategoricalDiffusion, card: ModelCard, encode, dtype: str = "auto"
-    ):
+    def __init__(self, unet: UNet, process: GaussianCategoricalDiffusion, card: ModelCard, encode, dtype: str = "auto"):
         self.unet, self.process, self.card = unet, process, card
         self.network = GuidedNetwork(unet, encode, dtype)
         self.device = self.network.device

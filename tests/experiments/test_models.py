@@ -54,13 +54,25 @@ def changed(place, name, **settings):
 def test_a_model_of_each_kind_draws_what_it_has(place, profile, name):
     model = models.open_model(profile, "streets", name)
     world = held_out(profile, "streets", "test")
-    pairs = model.sample(world.captions, num_steps=2, guidance=1.5, seed=3)
+    given = {"layouts": world.layouts} if name == "image_given_layout" else {}
+    common = {"num_steps": 2, "guidance": 1.5, "seed": 3, **given}
+    pairs = model.sample(world.captions, **common)
     assert len(pairs) == 2 and model.classes == world.classes and model.card.size == (8, 16)
     assert (pairs.images is None) == (name == "layout_first")
     assert pairs.images is None or pairs.images.shape == (2, 8, 16, 3)
     assert (pairs.layouts is None) == (name in ("gaussian", "latent"))
-    again = models.open_model(profile, "streets", name).sample(world.captions, num_steps=2, guidance=1.5, seed=3)
+    again = models.open_model(profile, "streets", name).sample(world.captions, **common)
     assert np.array_equal(again.images, pairs.images) and np.array_equal(again.layouts, pairs.layouts)
+
+
+@pytest.mark.parametrize("name", EVERY_KIND)
+def test_every_kind_says_which_known_halves_it_takes_and_is_watched(place, profile, name):
+    model, seen = models.open_model(profile, "streets", name), []
+    known = ("layouts",) if name == "image_given_layout" else ()  # the others were trained on the diagonal only
+    assert model.known_halves == known
+    if not known:
+        model.sample("a road", 2, on_step=lambda rows, s, images, layouts: seen.append(s))
+        assert seen[-1] == 0 and len(seen) == (4 if name == "two_stage" else 2)
 
 
 def test_a_model_in_another_folder_is_opened_there(place, profile):

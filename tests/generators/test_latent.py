@@ -16,7 +16,7 @@ from worlds.tiny import SIZE, awake, cpu
 
 import gcdp
 import gcdp.generators.latent as latent
-from gcdp.errors import CheckpointError, ConfigError, TrainingError
+from gcdp.errors import CheckpointError, ConfigError, DataError, TrainingError
 from gcdp.generators.autoencoder import (
     GUARD,
     Autoencoder,
@@ -194,7 +194,8 @@ def test_images_come_as_documented_and_depend_on_caption_and_seed_only(pipeline)
     )
     assert drawn.images.dtype == np.uint8 and drawn.images.shape == (5, *SIZE, 3) and drawn.layouts is None
     assert drawn.settings["autoencoder"] == pipeline.autoencoder.identity and drawn.settings["threshold"] == 0
-    assert len(seen) == 3 and np.array_equal(seen[-1][0], drawn.images) and seen[-1][1] is None
+    assert len(seen) == 6 and all(layouts is None for _, layouts in seen)  # two network batches of three steps
+    assert np.array_equal(np.concatenate([seen[2][0], seen[5][0]]), drawn.images)
     alone = pipeline.sample(CAPTIONS[3], 3, guidance=1.5, seed=drawn.seeds[3:4])
     assert np.array_equal(alone.images[0], drawn.images[3])
     assert not np.array_equal(drawn.images[0], drawn.images[1])
@@ -227,13 +228,19 @@ def test_a_published_autoencoder_is_taken_as_it_is(place, tmp_path):
 
 
 def test_known_halves_are_refused(pipeline):
-    with pytest.raises(ConfigError, match="cannot be given layouts: leave them out"):
+    with pytest.raises(DataError, match="no layout half: leave `layouts` out"):
         pipeline.sample("a sky thing", 1, layouts=np.zeros((1, *SIZE), np.uint8))
+    with pytest.raises(ConfigError, match="images are given, but"):
+        pipeline.sample("a sky thing", 1, images=np.zeros((1, *SIZE, 3), np.uint8))
 
 
-def test_each_loader_refuses_the_folder_of_the_other(trained, place, tmp_path):
-    with pytest.raises(CheckpointError, match=r"draws latents.*load_latent"):
-        gcdp.load_pipeline(trained / "model")
+def test_load_pipeline_opens_latent_models_too_and_load_latent_no_others(trained, place, tmp_path):
+    opened, known = (
+        load(trained / "model", device="cpu", dtype="float32") for load in (gcdp.load_pipeline, load_latent)
+    )
+    assert type(opened) is type(known) and opened.autoencoder.identity == known.autoencoder.identity
+    images = [pipeline.sample("a sky thing", 2).images for pipeline in (opened, known)]
+    assert np.array_equal(*images)
     tiny.fit(place, tmp_path, steps=1)
     with pytest.raises(CheckpointError, match=r"holds no latent model: open it with gcdp\.load_pipeline"):
         load_latent(tmp_path / "model")

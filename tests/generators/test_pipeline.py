@@ -306,7 +306,7 @@ def test_a_known_half_is_taken_only_by_a_network_that_met_it_clean_in_training(p
 
 
 def test_a_network_that_was_always_given_the_layout_draws_none(pipeline):
-    with pytest.raises(ConfigError, match="trained with the layout given.*give `layouts`, or .* two_stage"):
+    with pytest.raises(ConfigError, match=r"trained with the layout given.*give `layouts`, or .* two_stage"):
         opened(pipeline, settings=LAYOUT_GIVEN).sample(CAPTIONS[:2], 1)
 
 

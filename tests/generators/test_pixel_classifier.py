@@ -51,16 +51,14 @@ def pipeline():
 
 @pytest.fixture(scope="module")
 def classifier(pipeline):
-    return fit_pixel_classifier(pipeline, *TRAIN, CONFIG, validation=VAL)
+    return fit_pixel_classifier(pipeline, *TRAIN, CONFIG)
 
 
 def test_it_learns_to_read_held_out_scenes(classifier):
     # the gray level tells the class; naming the commonest class everywhere would read about half of the pixels
-    held_out = classifier.facts["held_out"]
-    assert held_out["pixel_accuracy"] > 0.88 and held_out["miou"]["value"] > 0.75 and held_out["miou"]["n"] == 20
     layouts = classifier.label(VAL[0], VAL[2])
     assert layouts.shape == VAL[1].shape and layouts.dtype == np.uint8
-    assert (layouts == VAL[1]).mean() == pytest.approx(held_out["pixel_accuracy"])
+    assert (layouts == VAL[1]).mean() > 0.88
     assert classifier.facts["pairs"] == 30 and classifier.facts["pixels"] == 30 * 64 and classifier.facts["seconds"] > 0
 
 
@@ -68,7 +66,7 @@ def test_equal_arguments_fit_an_equal_classifier_and_leave_the_random_state_alon
     torch.manual_seed(3)
     state = torch.get_rng_state()
     again = fit_pixel_classifier(pipeline, *TRAIN, CONFIG, progress=True)
-    assert torch.equal(torch.get_rng_state(), state) and "held_out" not in again.facts
+    assert torch.equal(torch.get_rng_state(), state)
     weights, others = classifier.ensemble.state_dict(), again.ensemble.state_dict()
     assert all(torch.equal(weights[name], others[name]) for name in weights)
     seeded = fit_pixel_classifier(pipeline, *TRAIN, replace(CONFIG, seed=1, epochs=1, members=1))
@@ -107,8 +105,8 @@ def test_maps_are_those_of_the_network_at_the_noised_image(pipeline):
     x = torch.from_numpy(VAL[0][:1]).permute(0, 3, 1, 2).float() / 127.5 - 1
     t = torch.tensor([5])  # 0.1 of T = 50
     x_t = pipeline.process.gaussian.q_sample(x, t, reader.noise[0])
-    null = pipeline.unet.encode_text(torch.zeros(1, 1, 12), torch.zeros(1, 1, dtype=torch.bool))
     with torch.no_grad():
+        null = pipeline.unet.null_context(1)
         expected = pipeline.unet(x_t, None, *pipeline.process.log_snr(t, t), null, taps=("last",)).features["last"]
     torch.testing.assert_close(found, expected[0], rtol=1e-4, atol=1e-4)
 

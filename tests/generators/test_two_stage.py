@@ -107,6 +107,7 @@ def test_stages_that_do_not_fit_are_refused(layouts, images, message):
         ({"seed": -1}, ConfigError, "seed"),
         ({"order": 2}, ConfigError, "order"),
         ({"captions": []}, DataError, "at least one string"),
+        ({"layouts": np.zeros((2, *SIZE), np.uint8)}, ConfigError, "draws both halves: leave"),
     ],
 )
 def test_mistakes_are_named_as_by_one_model(stages, changed, error, message):

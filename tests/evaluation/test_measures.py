@@ -15,6 +15,7 @@ def test_keys_names_and_columns_are_each_used_once():
 def test_the_calibrated_area_stands_in_the_name():
     assert MEASURES["precision"].label(8) == "precision, from 8 pixels (calibrated)"
     assert MEASURES["precision"].label(1) == "precision, from 1 pixel (calibrated)"
+    assert MEASURES["precision"].label() == "precision, from the calibrated area"
     assert MEASURES["frechet"].label(8) == "Fréchet distance, referee features"
 
 

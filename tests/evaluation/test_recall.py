@@ -6,7 +6,7 @@ import pytest
 from gcdp.data.classes import ClassTable
 from gcdp.errors import DataError
 from gcdp.evaluation.layouts import caption_agreement
-from gcdp.evaluation.recall import calibrate_area, recall_cases, semantic_agreement, semantic_recall
+from gcdp.evaluation.recall import calibrate_area, semantic_agreement
 
 TABLE = ClassTable("four", ("road", "car", "sky", "void"), ((0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 0, 0)), unlabeled=3)
 CAPTIONS = ["An image with road and car.", "An image with road and sky."]
@@ -21,7 +21,7 @@ def layout_with(**areas):
 
 
 def test_recall_counts_the_named_classes_that_the_referee_sees():
-    found = semantic_recall(SEEN, CAPTIONS, TABLE)
+    found = semantic_agreement(SEEN, CAPTIONS, TABLE)["recall"]
     assert found["micro"]["value"] == 3 / 4 and found["micro"]["n"] == 2  # sky is missing
     assert found["micro"]["low"] == 1 / 2 and found["micro"]["high"] == 1
     assert found["per_class"] == {"road": 1.0, "car": 1.0, "sky": 0.0}
@@ -30,13 +30,13 @@ def test_recall_counts_the_named_classes_that_the_referee_sees():
 
 def test_the_papers_recall_averages_the_shares_of_images_and_the_pooled_one_counts_cases():
     captions = ["An image with sky.", "An image with road, car and sky."]  # 0 of 1, 2 of 3
-    found = semantic_recall(SEEN, captions, TABLE)
+    found = semantic_agreement(SEEN, captions, TABLE)["recall"]
     assert found["mean"]["value"] == (0 + 2 / 3) / 2 and found["micro"]["value"] == 2 / 4
     assert (found["mean"]["low"], found["mean"]["high"]) == (0, 2 / 3)
 
 
 def test_captions_that_name_nothing_do_not_count_for_the_mean():
-    found = semantic_recall(SEEN, ["", CAPTIONS[1]], TABLE)["mean"]
+    found = semantic_agreement(SEEN, ["", CAPTIONS[1]], TABLE)["recall"]["mean"]
     assert found == {"value": 1 / 2, "low": None, "high": None, "n": 1}  # one image: no interval
 
 
@@ -53,7 +53,7 @@ def test_clutter_costs_precision_and_f1():
 
 @pytest.mark.parametrize("min_area, recall", [(1, 3 / 4), (2, 2 / 4), (4, 1 / 4), (6, 0)])
 def test_a_class_is_found_from_the_minimum_area_on(min_area, recall):
-    assert semantic_recall(SEEN, CAPTIONS, TABLE, min_area)["micro"]["value"] == recall
+    assert semantic_agreement(SEEN, CAPTIONS, TABLE, min_area)["recall"]["micro"]["value"] == recall
 
 
 def test_it_is_the_count_that_layouts_have_on_the_labels_of_the_referee():
@@ -69,11 +69,6 @@ def test_captions_that_name_nothing_have_no_recall():
     assert found["recall"]["micro"] == {"value": None, "low": None, "high": None, "n": 2}
     assert found["recall"]["mean"] == {"value": None, "low": None, "high": None, "n": 0}
     assert found["recall"]["macro"] is None and found["precision"]["micro"]["value"] == 0
-
-
-def test_cases_of_each_image_for_comparing_models():
-    hits, cases = recall_cases(SEEN, CAPTIONS, TABLE)
-    assert (hits.tolist(), cases.tolist()) == ([2, 1], [2, 2])
 
 
 def test_the_calibrated_area_keeps_false_alarms_within_the_rate():
@@ -105,9 +100,9 @@ def test_a_referee_that_never_errs_needs_one_pixel():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: semantic_recall(SEEN, CAPTIONS[:1], TABLE), "one caption"),
-        (lambda: semantic_recall(SEEN, CAPTIONS, TABLE, 0), "min_area"),
-        (lambda: semantic_recall(SEEN + 1, CAPTIONS, TABLE), "outside"),
+        (lambda: semantic_agreement(SEEN, CAPTIONS[:1], TABLE), "one caption"),
+        (lambda: semantic_agreement(SEEN, CAPTIONS, TABLE, 0), "min_area"),
+        (lambda: semantic_agreement(SEEN + 1, CAPTIONS, TABLE), "outside"),
         (lambda: calibrate_area(SEEN, CAPTIONS[:1], TABLE), "one caption"),
         (lambda: calibrate_area(SEEN, CAPTIONS, TABLE, rate=1.5), "rate is 1.5"),
         (lambda: calibrate_area(SEEN, ["An image with road, car and sky."] * 2, TABLE), "lack some"),

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from worlds.tiny import TABLE
 
+from gcdp.errors import ConfigError
 from gcdp.evaluation.scores import Scores
 from gcdp.evaluation.statistics import without_interval
 from gcdp.experiments.datasets import HeldOut
-from gcdp.experiments.sections import SamplingConfig
+from gcdp.experiments.sections import EvaluateConfig, SamplingConfig
 from gcdp.experiments.sweep import Sweep, correspondence
 from gcdp.generators.samples import Samples
+from gcdp.validation import build
 
 DRAWN = SamplingConfig(num_steps=2)
 
@@ -162,3 +164,9 @@ def test_guidance_is_chosen_by_f1_or_by_what_attributes_gain_over_chance():
     # nothing was named in this split: neither side counts
     assert correspondence(replace(FACE, measures={})) == -0.5
     assert correspondence(replace(FACE, chance={})) == 0.75
+
+
+def test_no_setting_stops_a_sweep_by_what_it_scored_on_test_captions():
+    """Guidance is chosen on validation captions, from one grid for every model."""
+    with pytest.raises(ConfigError, match="evaluate: 'saturation' is unknown"):
+        build(EvaluateConfig, {"saturation": 0.005}, "evaluate")

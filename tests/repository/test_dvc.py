@@ -84,6 +84,8 @@ def test_every_scored_model_has_its_scores_and_its_rows(repository):
     assert {"ceiling", "claim", *evaluated} <= set(streets)
     for model in evaluated:
         row = streets[model]
+        record = json.loads((results / "metrics" / "evaluation" / f"streets-{model}.json").read_text())
+        assert [point["guidance"] for point in record["curve"]["points"]] == [1.0, 2.0]  # the grid of every model
         for measure in ("semantic_recall", "semantic_recall_pooled", "precision", "frechet", "fsd"):
             assert row[measure]["low"] <= row[measure]["value"] <= row[measure]["high"] and row[measure]["n"] == 8
         assert ("miou" in row) == ("miou_all" in row) == (model not in ("gaussian", "latent")) and row["guidance"] >= 1

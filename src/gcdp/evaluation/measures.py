@@ -50,9 +50,10 @@ class Measure:
     ratio: Ratio | None = None
     paper: str = "–"
 
-    def label(self, area: int) -> str:
-        """Its name, with the calibrated area in its place."""
-        return self.name.format(area=f"{area} pixel{'s' if area != 1 else ''}")
+    def label(self, area: int | None = None) -> str:
+        """Its name, with the calibrated area in its place: "8 pixels (calibrated)", or in words without a number."""
+        text = "the calibrated area" if area is None else f"{area} pixel{'s' if area != 1 else ''} (calibrated)"
+        return self.name.format(area=text)
 
 
 _TABLE_1 = "(Table 1, Cityscapes)"
@@ -63,15 +64,15 @@ MEASURES: dict[str, Measure] = {
                 ratio=Ratio("both_1px", ("named",), per_caption=True), paper="curves (Fig. 6)"),
         Measure("semantic_recall_pooled", "Semantic Recall, from 1 pixel, cases pooled", "recall_1px_pooled",
                 ratio=Ratio("both_1px", ("named",))),
-        Measure("semantic_recall_area", "Semantic Recall, from {area} (calibrated)", "recall_area",
+        Measure("semantic_recall_area", "Semantic Recall, from {area}", "recall_area",
                 ratio=Ratio("both", ("named",), per_caption=True)),
-        Measure("semantic_recall_area_pooled", "Semantic Recall, from {area} (calibrated), cases pooled",
+        Measure("semantic_recall_area_pooled", "Semantic Recall, from {area}, cases pooled",
                 "recall_area_pooled", ratio=Ratio("both", ("named",))),
-        Measure("precision", "precision, from {area} (calibrated)", "precision", of_all_classes=True,
+        Measure("precision", "precision, from {area}", "precision", of_all_classes=True,
                 ratio=Ratio("both", ("held",))),
         Measure("precision_1px", "precision, from 1 pixel", "precision_1px", of_all_classes=True,
                 ratio=Ratio("both_1px", ("held_1px",))),
-        Measure("f1", "F1, from {area} (calibrated)", "F1", of_all_classes=True,
+        Measure("f1", "F1, from {area}", "F1", of_all_classes=True,
                 ratio=Ratio("both", ("named", "held"), 2)),
         Measure("attribute_recall", "attribute recall", "attributes",
                 ratio=Ratio("attributes_shown", ("attributes_named",)), paper="chart (Fig. 1)"),

@@ -22,25 +22,8 @@ import numpy as np
 
 from gcdp.data.classes import ClassTable
 from gcdp.errors import DataError
-from gcdp.evaluation.layouts import Agreement, agreement, class_areas, named_classes, summarize_ratio
-from gcdp.evaluation.statistics import Estimate, bootstrap_ratio, mean_ratio
-
-__all__ = ["calibrate_area", "recall_cases", "semantic_agreement", "semantic_recall"]
-
-
-def semantic_recall(
-    seen: np.ndarray, captions: Sequence[str], classes: ClassTable, min_area: int = 1
-) -> dict[str, Estimate | dict | float | None]:
-    """Share of the named classes that the referee finds, in `seen` layouts (N, H, W), from `min_area` pixels on.
-
-    Returns {"mean", "micro", "macro", "per_class", "n_per_class"}. `mean` is the paper's, an Estimate: the mean over
-    images of the share of their named classes that are found, images whose captions name none left out (`n` are the
-    others). `micro` is the pooled one, an Estimate over all (image, named class) cases. The intervals of both draw
-    images anew. `macro` is the mean over classes; a class that no caption names scores None.
-
-    Raises DataError where captions and images differ in number, or `min_area` < 1.
-    """
-    return semantic_agreement(seen, captions, classes, min_area)["recall"]
+from gcdp.evaluation.layouts import agreement, class_areas, named_classes, summarize_ratio
+from gcdp.evaluation.statistics import bootstrap_ratio, mean_ratio
 
 
 def semantic_agreement(
@@ -48,9 +31,14 @@ def semantic_agreement(
 ) -> dict[str, dict]:
     """Recall, precision and F1 of the captions' classes in `seen` layouts (N, H, W), from `min_area` pixels on.
 
-    "recall" as in `semantic_recall`; "precision" likewise without `mean`, its `micro` over all (image, class seen)
-    cases; "f1" with `micro` alone: 2 |both| / (|named| + |seen|) over all cases, which is the harmonic mean of the two
-    micro scores.
+    "recall": {"mean", "micro", "macro", "per_class", "n_per_class"}. `mean` is the paper's, an Estimate: the mean over
+    images of the share of their named classes that are found, images whose captions name none left out (`n` are the
+    others). `micro` is the pooled one, an Estimate over all (image, named class) cases. The intervals of both draw
+    images anew. `macro` is the mean over classes; a class that no caption names scores None. "precision" likewise
+    without `mean`, its `micro` over all (image, class seen) cases; "f1" with `micro` alone: 2 |both| / (|named| +
+    |seen|) over all cases, which is the harmonic mean of the two micro scores.
+
+    Raises DataError where captions and images differ in number, or `min_area` < 1.
     """
     found = agreement(seen, captions, classes, min_area)
     f1 = bootstrap_ratio(2 * found.both.sum(1), found.named.sum(1) + found.held.sum(1))
@@ -62,14 +50,6 @@ def semantic_agreement(
         "precision": _scores(found.both, found.held, classes),
         "f1": {"micro": f1},
     }
-
-
-def recall_cases(
-    seen: np.ndarray, captions: Sequence[str], classes: ClassTable, min_area: int = 1
-) -> tuple[np.ndarray, np.ndarray]:
-    """Named classes found and named classes of each image, int64 (N,) each: what `statistics.difference` takes."""
-    found: Agreement = agreement(seen, captions, classes, min_area)
-    return found.both.sum(1), found.named.sum(1)
 
 
 def _scores(hits: np.ndarray, cases: np.ndarray, classes: ClassTable) -> dict:

@@ -149,7 +149,9 @@ def _measured(record: EvaluationRecord) -> dict[str, Cell]:
         name = "guidance, chosen on validation captions"
         cells["guidance"] = Cell(name, DASH, scale, f"{scale:g}", seed=seed)
     for key, estimate in (record.chosen.measures if record.chosen else {}).items():
-        digits, text = MEASURES[key].digits, record.chosen.label(key)
+        # without the number of pixels: the reference run may have another one
+        digits, text = MEASURES[key].digits, MEASURES[key].label()
+        text = record.chosen.alignment_name or text if key == "alignment" else text
         name = f"{text}, of the image" if MEASURES[key].of_text else text
         real = record.ceiling.value(key)
         shown = estimate_text(estimate, digits), f"{estimate['n']:,}", seed

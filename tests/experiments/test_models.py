@@ -84,6 +84,18 @@ def test_a_model_in_another_folder_is_opened_there(place, profile):
         models.open_model(profile, "streets", "other")
 
 
+def test_a_local_text_encoder_reaches_every_model_and_notebooks_open_models_by_name(place, profile, monkeypatch):
+    folders, load = [], models.load_pipeline
+    monkeypatch.setattr(models, "load_pipeline", lambda *a, **kw: folders.append(kw["text_folder"]) or load(*a, **kw))
+    local = replace(profile, text=replace(profile.text, folder="here"))
+    for name in ("joint", "latent", "two_stage"):
+        models.open_model(local, "streets", name)
+    assert folders == ["here"] * 4
+    sources = {path.name: path.read_text() for path in (RELEASE.parents[1] / "notebooks").glob("*.ipynb")}
+    assert "open_model(" in sources["06_sample.ipynb"]
+    assert not [name for name, source in sources.items() if "load_pipeline(" in source]
+
+
 def test_composed_models_are_not_trained_themselves(place, profile):
     run = prepare_run(profile, "streets", "joint")
     for name, parts in (("two_stage", "layout_first, image_given_layout"), ("pixel_classifier", "gaussian")):

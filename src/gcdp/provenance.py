@@ -17,7 +17,7 @@ PACKAGE = "gcdp"
 ROOT = Path(__file__).parent
 # These modules read and check settings. What they say reaches a result by the settings alone, and whoever keeps a
 # result compares those.
-SETTINGS = frozenset(f"{PACKAGE}.experiments.{name}" for name in ("profile", "sections", "selection"))
+SETTINGS = frozenset(f"{PACKAGE}.experiments.{name}" for name in ("params", "profile", "sections", "selection"))
 
 
 def module_path(module: str) -> Path:
@@ -50,9 +50,9 @@ def notebook_imports(path: Path) -> set[str]:
 
 
 def closure(modules: Iterable[str], leaves: frozenset[str] = SETTINGS) -> set[str]:
-    """`modules` and all modules of ours that they reach; those of `leaves` are left out and not followed."""
+    """Those of `modules` that are ours and all that they reach; those of `leaves` are left out and not followed."""
     reached: set[str] = set()
-    waiting = set(modules) - leaves
+    waiting = {module for module in modules if module.partition(".")[0] == PACKAGE} - leaves
     while waiting:
         module = waiting.pop()
         reached.add(module)

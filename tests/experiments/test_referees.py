@@ -76,7 +76,23 @@ def test_a_referee_of_another_network_is_refused_by_name(repository, counted):
     make_referees(make_repository(repository, referee=REFEREE), "streets")
     other = make_repository(repository, referee=REFEREE | {"network": {"widths": [4, 4]}})
     with pytest.raises(CheckpointError, match=r"referee/streets has another network than params/tiny\.yaml asks for"):
-        make_referees(other, "streets")
+        open_referees(other, "streets")
+
+
+@pytest.mark.parametrize(
+    "change", [{"network": {"widths": [4, 4]}}, {"scenes": 2}, {"train": REFEREE["train"] | {"steps": 3}}, "code"]
+)
+def test_a_referee_of_other_settings_scenes_or_code_is_trained_anew(repository, counted, monkeypatch, change):
+    make_referees(make_repository(repository, referee=REFEREE), "streets")
+    assert len(counted) == 1
+    if change == "code":
+        monkeypatch.setattr("gcdp.experiments.referee_training.source_fingerprint", lambda *modules: "of an edit")
+        change = {}
+    other = make_repository(repository, referee=REFEREE | change)
+    for _ in range(2):
+        made = make_referees(other, "streets").segmenter
+    assert len(counted) == 2 and made.facts["scenes"] == other.referee.scenes
+    assert made.facts["recipe"]["steps"] == other.referee.train.steps
 
 
 def test_scenes_of_a_referee_are_drawn_once_for_each_count(repository):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from worlds.hand_made import FULL, study_by_hand
-from worlds.places import make_repository
+from worlds.places import leave_network, make_repository
 
 import gcdp.experiments.study as study
 from gcdp.errors import CheckpointError
@@ -48,6 +48,8 @@ KEYS = [
 
 class Painter:
     """Images whose first channel is the label of a pixel; which one depends on model, split and guidance."""
+
+    dtype = "float32"
 
     def __init__(self, model, worlds, log):
         self.model, self.worlds, self.log = model, worlds, log
@@ -83,9 +85,7 @@ def place(repository, monkeypatch):
         place.trained.append((key, len(run.pairs), run.config.seed))
         if key == place.fails:
             raise KeyboardInterrupt
-        run.model_folder.mkdir(parents=True, exist_ok=True)
-        (run.model_folder / "model.safetensors").write_bytes(key.encode())
-        (run.model_folder / "config.json").touch()
+        leave_network(run)
 
     monkeypatch.setattr(study, "fit", fit)
     monkeypatch.setattr(study, "open_model", lambda p, d, model, folder: Painter(model, worlds, place.drawn))
@@ -182,10 +182,11 @@ def test_a_study_that_is_killed_while_it_writes_loses_one_record_at_most(place, 
     assert set(run(place).trials) == {trial(key) for key in KEYS}
 
 
-def test_a_study_counts_classes_from_one_area_on(place):
-    run(place)
-    with pytest.raises(CheckpointError, match="counts classes from 1 pixels on, the referee now from 3: delete it"):
-        run(place, min_area=3)
+def test_a_study_that_counted_classes_from_another_area_on_is_scored_anew(place, capsys):
+    run(place, min_area=1)
+    trained = len(place.trained)
+    assert run(place, min_area=2).minimum_area == 2 and len(place.trained) == trained
+    assert "scored with other settings, referees or code: all trainings are scored anew" in capsys.readouterr().out
 
 
 def released(repository):
@@ -243,3 +244,42 @@ def test_the_command_line_says_in_one_sentence_what_is_missing(repository, monke
     monkeypatch.setattr(sys, "argv", ["study", "--profile", "tiny", "--output", "out"])
     with pytest.raises(SystemExit, match=r"^error: .*streets\.json is missing: run the notebook 04_evaluators first$"):
         study.main()
+
+
+PAINT = Painter.sample
+
+
+@pytest.mark.parametrize("change", ["sampling", "referee", "code"])
+def test_scores_of_other_settings_referees_or_code_are_made_anew(place, monkeypatch, change):
+    """A kept trial used to be taken whatever had changed since."""
+    run(place)
+    drawn, trained = len(place.drawn), len(place.trained)
+    if change == "sampling":
+        place.profile = make_repository(
+            place.folder.parent, **PROFILE | {"sampling": PROFILE["sampling"] | {"eta": 0.5}}
+        )
+        monkeypatch.setattr(
+            Painter, "sample", lambda self, captions, eta, **settings: painted(self, captions, **settings)
+        )
+    elif change == "referee":
+        monkeypatch.setattr(study, "referee_hashes", lambda profile, domain: ["another"])
+    else:
+        monkeypatch.setattr(study, "source_fingerprint", lambda module: "of an edit")
+    again = run(place)
+    assert len(place.trained) == trained and set(again.trials) == {trial(key) for key in KEYS}
+    # kept drawings serve another referee; another sampler draws everything anew
+    assert (len(place.drawn) == 2 * drawn) == (change == "sampling")
+
+
+@pytest.mark.parametrize("change", ["recipe", "network", "code"])
+def test_a_network_of_another_recipe_or_code_is_refused(place, monkeypatch, change):
+    """A finished training used to be taken by the name of its folder."""
+    run(place)
+    changes = {"recipe": {"train": {"steps": 9, "batch_size": 2, "seed": 5}}, "network": {}, "code": {}}[change]
+    if change == "network":
+        changes = {"diffusion": {"layout_weight": 0.5}}
+    if change == "code":
+        monkeypatch.setattr("gcdp.experiments.runs.source_fingerprint", lambda module: "of an edit")
+    place.profile = make_repository(place.folder.parent, **PROFILE | changes)
+    with pytest.raises(CheckpointError, match=r"good-4-s4 was trained with other settings, pairs or code .* delete it"):
+        run(place)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import stub_text
-from worlds.places import FACES, make_repository
+from worlds.places import FACES, leave_network, make_repository
 
 import gcdp.experiments.study as study
 from gcdp.errors import DataError
@@ -24,7 +24,6 @@ from gcdp.experiments.study import COUNTS, run_study
 from gcdp.experiments.study_record import Study, Trial
 from gcdp.generators.samples import Samples
 from gcdp.storage import sha256
-from gcdp.validation import to_dict
 
 PLAN = {"seeds": [5, 6], "fractions": [0.5, 1.0], "models": ["joint", "gaussian"], "num_samples": 6, "num_val": 3}
 PROFILE = FACES | {
@@ -38,6 +37,8 @@ MORE = ("attributes_shown", "attributes_named", "alignment", "captions")
 
 class Painter:
     """The held-out images themselves, darker for every model but the joint one, and for low guidance."""
+
+    dtype = "float32"
 
     def __init__(self, model, worlds, log):
         self.model, self.worlds, self.log = model, worlds, log
@@ -61,9 +62,7 @@ def place_in(root, patch):
         place.trained.append((run.model_folder.name, [int(row) for row in run.pairs.rows], run.config.seed))
         if run.model_folder.name == place.fails:
             raise KeyboardInterrupt
-        run.model_folder.mkdir(parents=True, exist_ok=True)
-        (run.model_folder / "model.safetensors").write_bytes(run.model_folder.name.encode())
-        (run.model_folder / "config.json").touch()
+        leave_network(run)
 
     patch.setattr(study, "fit", fitted)
     patch.setattr(study, "open_model", lambda p, d, model, folder: Painter(model, worlds, place.drawn))
@@ -210,20 +209,19 @@ def test_rows_of_subsets_take_the_first_training_on_each_number(done):
 
 
 @pytest.mark.parametrize(("seed", "finished", "steps"), [(5, True, 3), (6, True, 3), (5, False, 3), (5, True, 4)])
-def test_what_the_pipeline_trained_is_not_trained_again(place, monkeypatch, seed, finished, steps):
-    recipe = to_dict(place.profile.train) | {"steps": steps}
-    monkeypatch.setattr(study, "load_card", lambda folder: SimpleNamespace(training={"settings": recipe}))
+def test_what_the_pipeline_trained_is_not_trained_again(place, seed, finished, steps):
+    leave_network(prepare_run(place.profile, "faces", "joint"), steps=steps)
     made = place.profile.results_folder("models", "faces-joint")
-    (made / "model.safetensors").write_bytes(b"of the pipeline")
-    if finished:
-        (made / "config.json").touch()
+    if not finished:
+        (made / "config.json").unlink()
+    weights = (made / "model.safetensors").read_bytes()
     before = sorted(made.parent.rglob("*"))
     assert place.profile.train.seed == 5
     run(place, study=PROFILE["study"] | {"seeds": [seed], "models": ["joint"], "sweep": False})
     # only a finished network of its own seed, recipe and all pairs is the same training
     keys = [] if (seed, finished, steps) == (5, True, 3) else [f"joint-8-s{seed}"]
     assert [key for key, *_ in place.trained] == [*keys, f"joint-4-s{seed}"]
-    assert sorted(made.parent.rglob("*")) == before and (made / "model.safetensors").read_bytes() == b"of the pipeline"
+    assert sorted(made.parent.rglob("*")) == before and (made / "model.safetensors").read_bytes() == weights
 
 
 def test_networks_of_their_own_are_studied_from_end_to_end(measured, stub_encoder, tmp_path, monkeypatch):

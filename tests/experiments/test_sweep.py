@@ -22,7 +22,7 @@ DRAWN = SamplingConfig(num_steps=2)
 class Painter:
     """A model that paints noise, and counts how often it is asked to."""
 
-    classes = TABLE
+    classes, dtype = TABLE, "float32"
 
     def __init__(self, layouts=True):
         self.calls, self.layouts = [], layouts
@@ -170,3 +170,16 @@ def test_no_setting_stops_a_sweep_by_what_it_scored_on_test_captions():
     """Guidance is chosen on validation captions, from one grid for every model."""
     with pytest.raises(ConfigError, match="evaluate: 'saturation' is unknown"):
         build(EvaluateConfig, {"saturation": 0.005}, "evaluate")
+
+
+def test_other_code_of_the_sampler_or_another_precision_is_drawn_anew(sweep, monkeypatch):
+    """The old identity held weights, captions, steps and seed alone."""
+    model = Painter()
+    sweep(model).draw(1.0)
+    monkeypatch.setattr("gcdp.experiments.sweep.source_fingerprint", lambda module: "of an edit")
+    for _ in range(2):
+        sweep(model).draw(1.0)
+    assert len(model.calls) == 2
+    model.dtype = "bfloat16"
+    sweep(model).draw(1.0)
+    assert len(model.calls) == 3

@@ -15,7 +15,7 @@ from gcdp.experiments.profile import CHANGEABLE, load_profile
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_FILE_BYTES = 6 * 1024**2
-MAX_MODULE_LINES = 320
+MAX_LINES = {"src": 320, "tools": 320, "tests": 400}
 MAX_CELL_LINES = 18
 MARKER = "NBVAL_CHECK_OUTPUT"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -89,9 +89,9 @@ def test_other_paths_are_not_taken_for_machine_paths(text):
 
 
 def test_modules_stay_short():
-    files = [path for folder in ("src", "tests", "tools") for path in (ROOT / folder).rglob("*.py")]
-    lengths = {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in files}
-    assert not {name: length for name, length in lengths.items() if length > MAX_MODULE_LINES}
+    for folder, limit in MAX_LINES.items():
+        lengths = {path: len(path.read_text().splitlines()) for path in (ROOT / folder).rglob("*.py")}
+        assert not {path.relative_to(ROOT).as_posix(): length for path, length in lengths.items() if length > limit}
 
 
 def test_there_are_notebooks_and_profiles():

@@ -50,7 +50,9 @@ def test_the_hash_of_a_run_covers_what_decides_its_weights(place):
 def changed_data(place, folder):
     """The dataset of `place` with each thing changed that decides what a network learns from it."""
     encoder = SimpleNamespace(fingerprint="of other weights", __contains__=None)
-    less = replace(place, store=build_store(Scenes(11), "train", tiny.SIZE, folder, (1.0, 1.2)), captions=place.captions[:11])
+    less = replace(
+        place, store=build_store(Scenes(11), "train", tiny.SIZE, folder, (1.0, 1.2)), captions=place.captions[:11]
+    )
     other = build_store(Scenes(12), "test", tiny.SIZE, folder.with_name("redrawn"), (1.0, 1.2))
     redrawn = replace(place, store=other)
     said = replace(place, captions=[group[::-1] for group in place.captions])

@@ -8,10 +8,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import torch
 import yaml
 
 import gcdp.experiments.datasets as datasets
 from gcdp.experiments.profile import Profile, load_profile
+from gcdp.experiments.runs import Run
+from gcdp.training.checkpoint import save_model, with_training
+from gcdp.validation import to_dict
 
 PROFILE = {
     "domains": {
@@ -81,3 +85,13 @@ def prepare(root: Path, **changes) -> None:
             datasets.prepare_text(profile, domain)
     finally:
         os.chdir(before)
+
+
+def leave_network(run: Run, **recipe) -> None:
+    """Leave in the model folder of `run` what its training would: a card, and weights that only bear the folder's name.
+
+    `recipe` changes the settings that the card notes.
+    """
+    name = torch.tensor(list(run.model_folder.name.encode()))
+    settings = to_dict(run.config) | recipe
+    save_model(run.model_folder, {"name": name}, with_training(run.card, settings=settings))

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from gcdp.errors import CheckpointError, ConfigError
-from gcdp.experiments.datasets import held_out
+from gcdp.experiments.datasets import held_out, open_pairs
 from gcdp.experiments.profile import Profile
 from gcdp.experiments.runs import Run, model_card, released_folder, sweep_folder
 from gcdp.generators.latent import LatentConfig, latent_card, load_latent, train_latent
@@ -18,6 +18,7 @@ from gcdp.generators.pixel_classifier import (
     load_pixel_classifier,
 )
 from gcdp.generators.two_stage import TwoStagePipeline
+from gcdp.provenance import source_fingerprint
 from gcdp.training.checkpoint import ModelCard, load_card, load_model
 from gcdp.training.diffusion import TrainingResult, train
 from gcdp.validation import build
@@ -112,13 +113,18 @@ def open_model(profile: Profile, domain: str, model: str, folder: Path | None = 
 def _pixel_classifier(profile: Profile, domain: str, model: str) -> PixelClassifierPipeline:
     pipeline = open_model(profile, domain, profile.model(model).parts["image"])
     folder, config = _classifier_folder(profile, domain, model), options(profile, model)
+    made_from = {
+        "pairs": open_pairs(profile, domain, "train").checksums,
+        "code": source_fingerprint("gcdp.generators.pixel_classifier"),
+    }
     try:
         classifier = load_pixel_classifier(folder, pipeline)
     except CheckpointError:  # not there yet, or of another image model
         classifier = None
-    if classifier is None or classifier.config != config:
+    if classifier is None or classifier.config != config or classifier.facts.get("made_from") != made_from:
         pairs = held_out(profile, domain, "train")
         classifier = fit_pixel_classifier(pipeline, pairs.images, pairs.layouts, pairs.captions, config, progress=True)
+        classifier.facts["made_from"] = made_from
         classifier.save(folder)
     return PixelClassifierPipeline(classifier)
 

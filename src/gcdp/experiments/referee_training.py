@@ -36,6 +36,7 @@ from gcdp.evaluation.referees.segmenter import (
     load_segmenter,
     save_segmenter,
 )
+from gcdp.provenance import source_fingerprint
 from gcdp.training.distributed import make_accelerator
 from gcdp.training.loop import Losses, fit
 from gcdp.training.recipe import TrainConfig
@@ -56,7 +57,7 @@ def train_segmenter(
         return F.cross_entropy(logits.float(), batch["y"])
 
     make, identity = partial(SegmentationNet, config, classes.num_classes), {"segmenter": to_dict(config)}
-    trained = _train(make, loss, pairs, recipe, state_folder, identity, column="layout")
+    trained = _train(make, loss, pairs, recipe, state_folder, config, identity, column="layout")
     save_segmenter(folder, trained.weights, config, classes, trained.facts)
     trained.curve.copy_to(folder / "curve.csv")
     return load_segmenter(folder, trained.device)
@@ -86,7 +87,7 @@ def train_attributes(
 
     make = partial(AttributeNet, config, len(table.names))
     identity = {"attribute_net": to_dict(config), "attributes": table.to_dict()}
-    trained = _train(make, loss, pairs, recipe, state_folder, identity)
+    trained = _train(make, loss, pairs, recipe, state_folder, config, identity)
     save_attributes(folder, trained.weights, config, table, trained.facts)
     trained.curve.copy_to(folder / "curve.csv")
     return load_attributes(folder, trained.device)
@@ -117,10 +118,20 @@ def train_two_tower(
 
     make = partial(TwoTower, config, pooled_text.encoder.width)
     identity = {"two_tower": to_dict(config), "text": pooled_text.to_dict()}
-    trained = _train(make, loss, pairs, recipe, state_folder, identity)
+    trained = _train(make, loss, pairs, recipe, state_folder, config, identity)
     save_two_tower(folder, trained.weights, config, identity["text"], trained.facts)
     trained.curve.copy_to(folder / "curve.csv")
     return load_two_tower(folder, pooled_text.encoder, trained.device)
+
+
+def referee_facts(config: Any, pairs: PairDataset, recipe: TrainConfig) -> dict[str, Any]:
+    """What a trained referee notes of its training, JSON types: all that decides its weights, the code included.
+
+    `config` is that of its network. A referee is kept as long as these facts stay the same.
+    """
+    code = source_fingerprint("gcdp.experiments.referee_training")
+    facts = {"scenes": len(pairs), "split": pairs.store.split, "network": to_dict(config), "recipe": to_dict(recipe)}
+    return {**facts, "data": pairs.fingerprint, "code": code}
 
 
 class _Trained(NamedTuple):
@@ -136,6 +147,7 @@ def _train(
     pairs: PairDataset,
     recipe: TrainConfig,
     state_folder: Path,
+    config: Any,
     identity: dict[str, Any],
     column: str = "image",
 ) -> _Trained:
@@ -153,5 +165,4 @@ def _train(
 
     label = "training of the referee"
     result = fit(make(), losses, pairs, recipe, state_folder, identity, accelerator, label=label)
-    facts = {"scenes": len(pairs), "split": pairs.store.split, "recipe": to_dict(recipe)}
-    return _Trained(result.weights, result.curve, facts, accelerator.device)
+    return _Trained(result.weights, result.curve, referee_facts(config, pairs, recipe), accelerator.device)

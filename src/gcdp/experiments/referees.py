@@ -6,9 +6,11 @@ profile asks for it another scores text against image. All are fixed before any 
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,9 +30,9 @@ from gcdp.evaluation.scores import RealReference, Scores, score
 from gcdp.evaluation.statistics import Estimate, undefined, without_interval
 from gcdp.experiments.datasets import HeldOut, open_pairs, training_augmentation
 from gcdp.experiments.profile import Profile, repository_root
-from gcdp.experiments.referee_training import train_attributes, train_segmenter, train_two_tower
+from gcdp.experiments.referee_training import referee_facts, train_attributes, train_segmenter, train_two_tower
 from gcdp.experiments.runs import released_folder
-from gcdp.storage import write_json
+from gcdp.storage import sha256, write_json
 from gcdp.text.encoder import load_encoder
 from gcdp.toy.worlds import WORLDS
 
@@ -152,39 +154,60 @@ def referee_folder(profile: Profile, domain: str, part: str = "") -> Path:
 
 
 def make_referees(profile: Profile, domain: str) -> Referees:
-    """The referees of a domain, each referee released, published, found finished, or trained here.
+    """The referees of a domain, each released, published, kept as it was made before, or trained here.
 
     Raises CheckpointError where released weights are missing or are of another network than the profile says.
     """
-    settings, folder = profile.referee, referee_folder(profile, domain)
+    settings, make = profile.referee, partial(_make, profile, domain)
     if settings.name != "segmenter":
-        write_json(folder / "source.json", {"name": settings.name, "folder": settings.folder})
-    elif not _released(profile, domain, "referee", folder):
-        train_segmenter(settings.network, referee_pairs(profile, domain), settings.train, *_places(profile, domain))
-    part, places = settings.attributes, _places(profile, domain, "attributes")
-    if part.name == "classifier" and not _released(profile, domain, "attributes", places[1]):
-        train_attributes(part.network, attribute_pairs(profile, domain), part.train, *places)
-    part, places = settings.alignment, _places(profile, domain, "alignment")
-    if part.name == "two_tower" and not _released(profile, domain, "alignment", places[1]):
-        pooled_text = PooledText(_encoder(profile))
-        train_two_tower(part.network, referee_pairs(profile, domain), pooled_text, part.train, *places)
+        source = {"name": settings.name, "folder": settings.folder}
+        write_json(referee_folder(profile, domain) / "source.json", source)
+    else:
+        make("", settings, referee_pairs, train_segmenter)
+    if settings.attributes.name == "classifier":
+        make("attributes", settings.attributes, attribute_pairs, train_attributes)
+    if settings.alignment.name == "two_tower":
+        make("alignment", settings.alignment, referee_pairs, partial(_train_two_tower, profile))
     return open_referees(profile, domain)
 
 
-def _places(profile: Profile, domain: str, part: str = "") -> tuple[Path, Path]:
-    """Folders of a referee's training state and of its weights."""
-    state = profile.results_folder("checkpoints", f"{domain}-{part or 'referee'}")
-    return state, referee_folder(profile, domain, part)
+def _make(profile: Profile, domain: str, part: str, settings, open_training_pairs, train) -> None:
+    """One referee of ours: copied from weights/ where it is released, kept where it is what training would give.
+
+    A finished one of other settings, scenes or training code is trained anew.
+    """
+    folder = referee_folder(profile, domain, part)
+    source = released_folder(profile, domain, part or "referee")
+    if source is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(source, folder)
+        return
+    pairs = open_training_pairs(profile, domain)
+    state, facts = profile.results_folder("checkpoints", f"{domain}-{part or 'referee'}"), _facts(folder)
+    if facts == referee_facts(settings.network, pairs, settings.train):
+        return
+    if facts is not None:  # its finished training would otherwise count as that of the new one
+        shutil.rmtree(state, ignore_errors=True)
+    train(settings.network, pairs, settings.train, state, folder)
 
 
-def _released(profile: Profile, domain: str, what: str, folder: Path) -> bool:
-    """Whether a referee need not be trained: it is copied from weights/ here, or was finished before."""
-    source = released_folder(profile, domain, what)
-    if source is None:
-        return (folder / "config.json").is_file()
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(source, folder)
-    return True
+def _facts(folder: Path) -> dict[str, Any] | None:
+    """What a finished referee notes of its training; None where there is none."""
+    path = folder / "config.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).get("facts", {}) if path.is_file() else None
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def _train_two_tower(profile: Profile, network, pairs: PairDataset, recipe, state: Path, folder: Path) -> None:
+    train_two_tower(network, pairs, PooledText(_encoder(profile)), recipe, state, folder)
+
+
+def referee_hashes(profile: Profile, domain: str) -> list[str]:
+    """SHA-256 of every file that decides what the referees of a domain see."""
+    folder = referee_folder(profile, domain)
+    return [sha256(path) for path in sorted([*folder.rglob("*.safetensors"), *folder.glob("source.json")])]
 
 
 def attribute_pairs(profile: Profile, domain: str) -> PairDataset:

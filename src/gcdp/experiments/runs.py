@@ -17,8 +17,13 @@ from gcdp.experiments.datasets import (
     training_augmentation,
 )
 from gcdp.experiments.profile import Profile, load_profile, repository_root
+from gcdp.provenance import source_fingerprint
 from gcdp.training.checkpoint import ModelCard
 from gcdp.training.recipe import TrainConfig
+from gcdp.validation import to_dict
+
+TRAINED_BY = {"latent": "gcdp.generators.latent"}  # kind of a model -> the module that trains it; others:
+DIFFUSION = "gcdp.training.diffusion"
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,11 @@ class Run:
     config: TrainConfig
     state_folder: Path
     model_folder: Path
+
+    def made(self, card: ModelCard) -> bool:
+        """Whether a network with this card came from the same recipe, pairs and training code."""
+        wanted = {"settings": to_dict(self.config), **{name: self.card.training[name] for name in ("data", "code")}}
+        return all(card.training.get(name) == value for name, value in wanted.items())
 
 
 def model_card(profile: Profile, domain: str, model: str) -> ModelCard:
@@ -69,8 +79,10 @@ def prepare_run(
 
     card = model_card(profile, domain, model)
     training = dataset("train", augmentation, _subset(profile, domain, pairs))
+    code = source_fingerprint(TRAINED_BY.get(profile.model(model).kind, DIFFUSION))
+    facts = {"pairs": len(training), "data": training.fingerprint, "code": code}
     return Run(
-        replace(card, training={**card.training, "pairs": len(training)}),
+        replace(card, training={**card.training, **facts}),
         training,
         dataset("val", None),
         config,

@@ -12,6 +12,7 @@ import argparse
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,15 @@ from gcdp.errors import CheckpointError, GCDPError
 from gcdp.evaluation.layouts import agreement
 from gcdp.evaluation.scores import RealReference
 from gcdp.experiments.datasets import HeldOut, held_out, open_pairs
-from gcdp.experiments.models import fit, model_folder, open_model
+from gcdp.experiments.models import expected_card, fit, model_folder, open_model
 from gcdp.experiments.profile import Profile, load_profile
 from gcdp.experiments.records import RefereeRecord
-from gcdp.experiments.referees import open_referees
-from gcdp.experiments.runs import prepare_run, released_folder
+from gcdp.experiments.referees import open_referees, referee_hashes
+from gcdp.experiments.runs import Run, prepare_run, released_folder
 from gcdp.experiments.study_record import Study, Trial
 from gcdp.experiments.sweep import Sweep, correspondence
+from gcdp.provenance import source_fingerprint
+from gcdp.storage import fingerprint, sha256
 from gcdp.training.checkpoint import load_card
 from gcdp.validation import to_dict
 
@@ -52,15 +55,27 @@ def trials(profile: Profile, all_pairs: int) -> Iterator[Trial]:
 
 
 def train_trial(profile: Profile, domain: str, trial: Trial) -> Path:
-    """Train one model where that was not done yet, here or by the pipeline; returns its folder."""
-    run = prepare_run(profile, domain, trial.model, seed=trial.seed, pairs=trial.pairs)
-    if trial.pairs == len(open_pairs(profile, domain, "train")) and trial.seed == profile.train_for(trial.model).seed:
-        made = model_folder(profile, domain, trial.model)
-        if (made / "config.json").is_file() and load_card(made).training.get("settings") == to_dict(run.config):
-            return made
-    if not (run.model_folder / "config.json").is_file():
-        fit(profile, trial.model, run)
+    """Train one model where that was not done yet, here or by the pipeline; returns its folder.
+
+    Raises CheckpointError where it was, but with another network, recipe, pairs or training code.
+    """
+    run, network = _prepared(profile, domain, trial), expected_card(profile, domain, trial.model).hash()
+    for folder in (run.model_folder, model_folder(profile, domain, trial.model)):
+        if (folder / "config.json").is_file():
+            card = load_card(folder)
+            if card.hash() == network and run.made(card):
+                return folder
+            if folder == run.model_folder:
+                raise CheckpointError(
+                    f"{folder} was trained with other settings, pairs or code than those of now: delete it to train "
+                    "it anew, or restore them"
+                )
+    fit(profile, trial.model, run)
     return run.model_folder
+
+
+def _prepared(profile: Profile, domain: str, trial: Trial) -> Run:
+    return prepare_run(profile, domain, trial.model, seed=trial.seed, pairs=trial.pairs)
 
 
 class Scoring:
@@ -74,6 +89,22 @@ class Scoring:
             "test": held_out(profile, domain, "test", profile.study.num_samples),
         }
         self.real = {split: self._real(held_out(profile, domain, split)) for split in self.worlds}
+
+    @cached_property
+    def identity(self) -> str:
+        """Fingerprint of all that decides scores but the trained networks: pairs, settings, referees and code."""
+        profile, domain = self.profile, self.domain
+        decisive = {
+            "pairs": {split: open_pairs(profile, domain, split).checksums for split in self.worlds},
+            "captions": {split: world.captions for split, world in self.worlds.items()},
+            "sampling": to_dict(profile.sampling),
+            "seed": profile.evaluate.seed,
+            "sweep": profile.study.sweep,
+            "minimum_area": self.min_area,
+            "referees": referee_hashes(profile, domain),
+            "code": source_fingerprint("gcdp.experiments.study"),
+        }
+        return fingerprint(decisive)
 
     def _real(self, world: HeldOut) -> RealReference:
         return RealReference(self.referees.segmenter.read(world.images), world.layouts)
@@ -104,20 +135,27 @@ class Scoring:
 
 
 def run_study(profile: Profile, domain: str, output: Path, min_area: int) -> None:
-    """Train and score all trials; a study that was interrupted goes on, and keeps what it has."""
+    """Train and score all trials; a study that was interrupted goes on, and keeps what it has.
+
+    Scores of other networks, settings, referees or code than those of now are made anew. Raises CheckpointError as
+    `train_trial`.
+    """
     all_pairs = len(open_pairs(profile, domain, "train"))
     scoring = Scoring(profile, domain, min_area)
-    study = _started(output, min_area)
+    study = _started(output, min_area, scoring.identity)
     for trial in trials(profile, all_pairs):
-        if trial in study.trials:
-            continue
         weights = train_trial(profile, domain, trial)
+        network = fingerprint({path.name: sha256(path) for path in weights.glob("*.safetensors")})
+        if study.networks.get(trial) == network:
+            continue
+        if not any(other.model == trial.model for other in study.trials):
+            study.guidance.pop(trial.model, None)
         guidance = _chosen_guidance(scoring, weights, trial, study)
         if profile.study.sweep:
             scales = profile.sampling.guidances
             study.sweeps[trial] = tuple(scoring.score(weights, trial, "test", scale)[0] for scale in scales)
         scores, readings = scoring.score(weights, trial, "test", guidance)
-        study.trials[trial] = scores
+        study.trials[trial], study.networks[trial] = scores, network
         study.tensors |= {f"{trial.key}/{name}": value for name, value in scoring.counts(readings, "test").items()}
         study.save(output)
         print(trial.key, {key: round(scores[key]["value"], 3) for key in scores.compared if key in scores})
@@ -133,16 +171,14 @@ def _chosen_guidance(scoring: Scoring, weights: Path, trial: Trial, study: Study
     return study.guidance[trial.model]
 
 
-def _started(output: Path, min_area: int) -> Study:
-    if not (output / "study.json").is_file():
-        return Study(min_area)
-    study = Study.load(output)
-    if study.minimum_area != min_area:
-        raise CheckpointError(
-            f"{output} counts classes from {study.minimum_area} pixels on, the referee now from {min_area}: "
-            "delete it to score all trainings anew"
-        )
-    return study
+def _started(output: Path, min_area: int, identity: str) -> Study:
+    """The records to go on with; new ones where there are none or they were scored in another way."""
+    if (output / "study.json").is_file():
+        study = Study.load(output)
+        if study.identity == identity:
+            return study
+        print(f"{output} was scored with other settings, referees or code: all trainings are scored anew")
+    return Study(min_area, identity)
 
 
 def make_study(profile: Profile, domain: str, min_area: int) -> Study:

@@ -45,6 +45,8 @@ class Study:
 
     Args:
         minimum_area: pixels from which a class counts.
+        identity: fingerprint of all that decides scores but the networks; empty for released records of old.
+        networks: fingerprint of the weights behind each trial.
         guidance: of each model, chosen on validation captions with its first network.
         validation: of each model, its scores on validation captions at every scale.
         trials: scores on test captions at the chosen scale.
@@ -53,11 +55,13 @@ class Study:
     """
 
     minimum_area: int
+    identity: str = ""
     guidance: dict[str, float] = field(default_factory=dict)
     validation: dict[str, tuple[Scores, ...]] = field(default_factory=dict)
     trials: dict[Trial, Scores] = field(default_factory=dict)
     sweeps: dict[Trial, tuple[Scores, ...]] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
+    networks: dict[Trial, str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path) -> Study:
@@ -71,11 +75,13 @@ class Study:
             trials = {key: Trial(each["model"], each["pairs"], each["seed"]) for key, each in content["trials"].items()}
             return cls(
                 content["minimum_area"],
+                content.get("identity", ""),
                 content["guidance"],
                 {model: _points(rows) for model, rows in content["validation"].items()},
                 {trials[key]: Scores.from_dict(each["scores"]) for key, each in content["trials"].items()},
                 {trials[key]: _points(rows) for key, rows in content["sweeps"].items()},
                 tensors,
+                {trials[key]: network for key, network in content.get("networks", {}).items()},
             )
         except CheckpointError:
             raise
@@ -88,6 +94,8 @@ class Study:
         content = {
             "format": FORMAT,
             "minimum_area": self.minimum_area,
+            "identity": self.identity,
+            "networks": {trial.key: network for trial, network in self.networks.items()},
             "guidance": self.guidance,
             "validation": {model: [point.to_dict() for point in points] for model, points in self.validation.items()},
             "trials": {trial.key: {**vars(trial), "scores": found.to_dict()} for trial, found in self.trials.items()},

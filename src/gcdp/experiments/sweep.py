@@ -17,13 +17,15 @@ from gcdp.experiments.referees import open_referees
 from gcdp.experiments.sections import SamplingConfig
 from gcdp.generators.external import open_external
 from gcdp.generators.samples import Samples
+from gcdp.provenance import source_fingerprint
 from gcdp.storage import fingerprint, sha256
 
 
 class Sweep:
     """Pairs of one model for held-out captions at any guidance, each drawn once and kept.
 
-    An evaluation that was interrupted goes on where it stopped; other weights, captions or settings are drawn anew.
+    An evaluation that was interrupted goes on where it stopped. With other weights, captions, settings or code of the
+    sampler all is drawn anew.
     """
 
     def __init__(
@@ -35,11 +37,12 @@ class Sweep:
 
     @cached_property
     def identity(self) -> str:
-        """Fingerprint of everything but guidance that decides the pairs."""
+        """Fingerprint of everything but guidance that decides the pairs, the sampler's code included."""
         captions = hashlib.sha256("\n".join(self.world.captions).encode()).hexdigest()
         weights = [sha256(path) for path in self.weights]
-        settings = self.sampling.keywords()
-        return fingerprint({"weights": weights, "captions": captions, "settings": settings, "seed": self.seed})
+        decisive = {"weights": weights, "captions": captions, "settings": self.sampling.keywords(), "seed": self.seed}
+        code = source_fingerprint(type(self.model).__module__)
+        return fingerprint({**decisive, "dtype": self.model.dtype, "code": code})
 
     def draw(self, guidance: float) -> Samples:
         """The pairs at one guidance scale for both halves; 0 ignores the text. `settings` hold the identity too."""

@@ -36,6 +36,11 @@ class Pipeline:
         return self.card.classes
 
     @property
+    def dtype(self) -> str:
+        """What the network computes in, "float32" or "bfloat16"."""
+        return self.network.dtype
+
+    @property
     def known_halves(self) -> tuple[str, ...]:
         """Which of "images" and "layouts" `sample` may be given: those that the network met clean in training.
 

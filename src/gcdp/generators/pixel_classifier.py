@@ -254,7 +254,7 @@ class PixelClassifierPipeline:
 
     def __init__(self, classifier: PixelClassifier):
         self.classifier, self.pipeline = classifier, classifier.pipeline
-        self.classes, self.card = self.pipeline.classes, self.pipeline.card
+        self.classes, self.card, self.dtype = self.pipeline.classes, self.pipeline.card, self.pipeline.dtype
         self.known_halves: tuple[str, ...] = ()  # see `Pipeline.known_halves`
 
     def sample(

@@ -51,6 +51,11 @@ class TwoStagePipeline:
         return self.images.classes
 
     @property
+    def dtype(self) -> str:
+        """What the networks compute in."""
+        return "+".join(dict.fromkeys((self.layouts.dtype, self.images.dtype)))
+
+    @property
     def card(self) -> ModelCard:
         """The card of the second stage, which draws what is judged, with the training steps of both."""
         training, first = self.images.card.training, self.layouts.card.training

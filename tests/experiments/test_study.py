@@ -259,7 +259,7 @@ def test_scores_of_other_settings_referees_or_code_are_made_anew(place, monkeypa
             place.folder.parent, **PROFILE | {"sampling": PROFILE["sampling"] | {"eta": 0.5}}
         )
         monkeypatch.setattr(
-            Painter, "sample", lambda self, captions, eta, **settings: painted(self, captions, **settings)
+            Painter, "sample", lambda self, captions, eta, **rest: PAINT(self, captions, eta=1.0, **rest)
         )
     elif change == "referee":
         monkeypatch.setattr(study, "referee_hashes", lambda profile, domain: ["another"])

@@ -36,7 +36,7 @@ repro: setup ## run the pipeline (PROFILE=smoke, STAGES="fig3_process fig8_kmean
 	@$(PY) -m gcdp.experiments.selection $(PROFILE)
 	@# A copy without git history, from an archive say, is run all the same.
 	@[ -e .git ] || $(PY) -m dvc config --local core.no_scm true
-	$(PY) -m dvc repro $(STAGES)
+	$(if $(STAGES),$(PY) -m dvc repro $(STAGES),$(PY) tools/repro.py)
 
 lab: setup ## open the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks
@@ -77,26 +77,18 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "$(CURDIR)" > $@
 
 # --- Checks -----------------------------------------------------------------------------------
-# Notebooks in reading order: each reads what the earlier ones wrote. The report comes last.
-CHAPTERS := $(sort $(wildcard notebooks/[0-9]*.ipynb)) $(sort $(wildcard notebooks/fig*.ipynb))
-REPORT := $(wildcard notebooks/report.ipynb)
-NOTEBOOKS := $(CHAPTERS) $(sort $(filter-out $(CHAPTERS) $(REPORT),$(wildcard notebooks/*.ipynb))) $(REPORT)
 PYTEST := HF_HUB_OFFLINE=1 $(PY) -m pytest
+# Two processes: one runs the pipeline of the smoke profile, the other tests everything else.
+BESIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
-test: unit notebooks ## everything: unit tests, then every notebook from scratch
+test: setup ## everything: unit tests, and beside them the smoke pipeline with the checked cells of every notebook
+	$(PYTEST) tests $(BESIDE)
 
-unit: setup ## unit tests
-	$(PYTEST) tests
+unit: setup ## unit tests alone
+	$(PYTEST) tests -n 2 --ignore=tests/pipeline
 
-notebooks: setup ## every notebook from scratch (profile smoke): chapters for faces too, then all at their defaults by nbval
-	rm -rf data/smoke results/smoke
-	@for chapter in $(patsubst notebooks/%.ipynb,%,$(sort $(wildcard notebooks/[0-9]*.ipynb))); do \
-	    echo "$$chapter, faces"; \
-	    HF_HUB_OFFLINE=1 $(PY) tools/run_notebook.py notebooks/$$chapter.ipynb \
-	        results/smoke/notebooks/$$chapter-faces.ipynb -p domain faces >/dev/null 2>&1 || \
-	        { echo "$$chapter fails for faces: see results/smoke/notebooks/$$chapter-faces.ipynb" >&2; exit 1; }; \
-	done
-	$(PYTEST) --nbval-lax --nbval-current-env --nbval-cell-timeout=900 --durations=10 $(NOTEBOOKS)
+notebooks: setup ## the smoke pipeline in a copy of the checkout, then every notebook by nbval
+	$(PYTEST) tests/pipeline
 
 lint: setup ## ruff: rules and format
 	$(PY) -m ruff check .
@@ -107,7 +99,7 @@ format: setup ## apply ruff's format and safe fixes
 	$(PY) -m ruff format .
 
 strip: setup ## empty the source notebooks, save for checked outputs
-	$(PY) tools/strip_notebooks.py $(NOTEBOOKS)
+	$(PY) tools/strip_notebooks.py notebooks/*.ipynb
 
 # --- Cleaning ---------------------------------------------------------------------------------
 # Only what a program made in minutes: real datasets, long training runs and released weights stay.

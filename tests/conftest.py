@@ -17,6 +17,11 @@ from worlds import places, tiny, tiny_attributes
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items) -> None:
+    """The pipeline first: it takes longest, and the other process tests everything else beside it."""
+    items.sort(key=lambda item: "pipeline" not in item.path.parent.parts)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder of real image-layout datasets (GCDP_REAL_DATA); tests that need it are skipped without it."""

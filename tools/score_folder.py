@@ -15,7 +15,7 @@ from gcdp.experiments.sweep import score_folder
 
 
 def main(name: str, domain: str, folder: str, option: str = "") -> None:
-    """Write results/<profile>/metrics/evaluation/<domain>-<name of the folder>.json."""
+    """Write results/<profile>/metrics/evaluation/<domain>/<name of the folder>.json."""
     if option not in ("", "--unconditional"):
         raise SystemExit(__doc__)
     profile = load_profile(name, domain)

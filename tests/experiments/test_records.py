@@ -36,7 +36,7 @@ REFEREE = RefereeRecord("faces", "segmenter", "test", 4, 3, scores(0.9, alignmen
 
 def test_an_evaluation_reads_back_as_it_was_written(tmp_path):
     path = RECORD.save(tmp_path)
-    assert path == tmp_path / "evaluation/streets-joint.json"
+    assert path == tmp_path / "evaluation/streets/joint.json"
     assert load_evaluations(tmp_path) == {"streets": {"joint": RECORD}} and load_evaluations(tmp_path / "no") == {}
     content = json.loads(path.read_text())
     assert content["curve"]["points"][1]["f1"]["value"] == 0.2 and content["curve"]["guidance"] == 2.0

@@ -172,11 +172,7 @@ def test_ci_runs_make_test():
     assert re.search(r"^(exec )?make test\b", script.read_text(), flags=re.MULTILINE)
 
 
-def test_make_test_runs_unit_tests_then_notebooks_in_reading_order():
+def test_make_test_runs_all_tests_with_the_pipeline_beside_them():
     plan = make_dry_run("test")
-    assert 0 < plan.index("pytest tests") < plan.index("--nbval-lax")
-    listed = re.findall(r"notebooks/([\w-]+\.ipynb)", plan)
-    assert sorted(listed) == [path.name for path in NOTEBOOKS]
-    chapters = [name for name in listed if name[0].isdigit()]
-    assert listed[: len(chapters)] == sorted(chapters)
-    assert "report.ipynb" not in listed[:-1]
+    assert re.search(r"pytest tests -n 2 --dist loadfile", plan) and "--ignore" not in plan
+    assert (ROOT / "tests" / "pipeline" / "test_smoke.py").is_file()

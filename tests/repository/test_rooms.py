@@ -78,4 +78,4 @@ def test_an_upward_arrow_and_a_circle_are_seen():
 
 def test_the_test_rooms_mirror_the_package():
     folders = {path.parent.name for path in Path(__file__).parents[1].rglob("test_*.py")}
-    assert folders - {"tests"} <= {*ROOMS, "base", "repository"}
+    assert folders - {"tests"} <= {*ROOMS, "base", "repository", "pipeline"}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypedDict
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri, stdtrit
 
 from gcdp.errors import DataError
 
@@ -105,7 +105,7 @@ def proportion(hits: int, n: int) -> Estimate:
     """hits / n of independent cases with Wilson's score interval, which keeps its width where all or none are hits."""
     if not n:
         return undefined()
-    share, z = hits / n, float(stats.norm.ppf(0.975))
+    share, z = hits / n, float(ndtri(0.975))
     center, width = share + z * z / (2 * n), z * (share * (1 - share) / n + (z / (2 * n)) ** 2) ** 0.5
     low, high = ((center + side * width) / (1 + z * z / n) for side in (-1, 1))
     return {"value": share, "low": min(share, max(0.0, low)), "high": max(share, min(1.0, high)), "n": int(n)}
@@ -145,7 +145,7 @@ def seed_interval(values: Sequence[float]) -> Estimate:
     mean = float(numbers.mean())
     if n == 1:
         return without_interval(mean, 1)
-    width = float(stats.t.ppf(0.975, n - 1) * numbers.std(ddof=1) / n**0.5)
+    width = float(stdtrit(n - 1, 0.975) * numbers.std(ddof=1) / n**0.5)
     return {"value": mean, "low": mean - width, "high": mean + width, "n": n}
 
 
@@ -183,7 +183,7 @@ def difference(ours: Seeds, theirs: Seeds, resamples: int = RESAMPLES, seed: int
     if n == 1:
         return {**without_interval(first - second, 1), "seeds": seeds}
     freedom = sum(seeds) - 2
-    stretch = stats.t.ppf(0.975, freedom) / stats.norm.ppf(0.975) if freedom else 1.0
+    stretch = stdtrit(freedom, 0.975) / ndtri(0.975) if freedom else 1.0
     rng = np.random.default_rng([seed, 1])  # of the seeds; captions have the stream of every other bootstrap
     drawn = [
         np.subtract(*(_redrawn_mean(counts, side, rng, stretch) for side in sides))

@@ -91,8 +91,8 @@ class EvaluationRecord:
         return cls(**{**content, **parts, "validation": tuple(content["validation"])})
 
     def save(self, metrics: Path) -> Path:
-        """Write <metrics>/evaluation/<domain>-<model>.json; returns the path."""
-        path = Path(metrics) / "evaluation" / f"{self.domain}-{self.model}.json"
+        """Write <metrics>/evaluation/<domain>/<model>.json; returns the path."""
+        path = Path(metrics) / "evaluation" / self.domain / f"{self.model}.json"
         write_json(path, self.to_dict())
         return path
 
@@ -103,7 +103,7 @@ def load_evaluations(metrics: Path) -> dict[str, dict[str, EvaluationRecord]]:
     Raises DataError for a file that is damaged or of another form.
     """
     found: dict[str, dict[str, EvaluationRecord]] = {}
-    for path in sorted(Path(metrics).glob("evaluation/*.json")):
+    for path in sorted(Path(metrics).glob("evaluation/*/*.json")):
         try:
             record = EvaluationRecord.from_dict(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -1,0 +1,135 @@
+"""The pipeline as a user runs it: `dvc repro` of the smoke profile in a copy of the checkout, and every notebook."""
+
+import json
+import re
+import shutil
+
+import pytest
+from worlds.programs import ROOT, run
+
+from gcdp.experiments.profile import load_profile
+
+FACES_MODELS = ("joint", "gaussian", "latent")
+SOURCES = ("notebooks", "params", "src", "tools", "weights", ".dvc/config", ".dvcignore", "dvc.yaml", "pyproject.toml")
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    """A copy of the sources with the smoke profile chosen and the whole pipeline run once."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in SOURCES:
+        source, target = ROOT / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+        else:
+            shutil.copyfile(source, target)
+    run(folder, "dvc", "config", "--local", "core.no_scm", "true")
+    run(folder, "gcdp.experiments.selection", "smoke")
+    run(folder, "dvc", "repro")
+    return folder
+
+
+def test_every_stage_leaves_its_figures_metrics_and_executed_notebook(repository):
+    results = repository / "results" / "smoke"
+    for name in ("fig2_datasets", "fig3_process", "fig4_distribution", "fig5_samples"):
+        figure = results / "figures" / f"{name}.png"
+        assert figure.stat().st_size > 10_000 and figure.with_suffix(".pdf").is_file()
+    models = load_profile("smoke").models
+    training = json.loads((results / "metrics" / "training.json").read_text())
+    assert set(training["streets"]) == {name for name, model in models.items() if model.trained}
+    assert set(training["faces"]) == set(FACES_MODELS)
+    listed = ("fig6_recall_tradeoff", "fig6_correspondence", "fig6_classes")
+    described = ("fig1_attribute_recall", "fig1_chance", "fig7_clip_tradeoff", "fig7_gain")
+    for name, domains in {
+        **dict.fromkeys(("claim", "referee"), ("streets", "faces")),
+        **dict.fromkeys(listed, ("streets",)),
+        **dict.fromkeys(described, ("faces",)),
+    }.items():
+        for domain in domains:
+            assert (results / "figures" / f"{name}_{domain}.png").stat().st_size > 10_000
+            assert (results / "figures" / f"{name}_{domain}.pdf").is_file()
+    assert not [*results.glob("figures/fig[17]*streets*"), *results.glob("figures/fig6*faces*")]
+    sources = {path.stem for path in (repository / "notebooks").glob("*.ipynb")}
+    executed = {path.stem.split("-")[0]: path for path in (results / "notebooks").glob("*.ipynb")}
+    assert set(executed) == sources
+    assert max(path.stat().st_size for path in executed.values()) <= 1_000_000
+
+
+def test_every_scored_model_has_its_scores_and_its_rows(repository):
+    results, evaluated = repository / "results" / "smoke", load_profile("smoke").evaluate.models
+    streets = json.loads((results / "metrics" / "streets.json").read_text())
+    assert {"ceiling", "claim", *evaluated} <= set(streets)
+    for model in evaluated:
+        row = streets[model]
+        record = json.loads((results / "metrics" / "evaluation" / f"streets/{model}.json").read_text())
+        assert [point["guidance"] for point in record["curve"]["points"]] == [1.0, 2.0]  # the grid of every model
+        for measure in ("semantic_recall", "semantic_recall_pooled", "precision", "frechet", "fsd"):
+            assert row[measure]["low"] <= row[measure]["value"] <= row[measure]["high"] and row[measure]["n"] == 8
+        assert ("miou" in row) == ("miou_all" in row) == (model not in ("gaussian", "latent")) and row["guidance"] >= 1
+    claim = streets["claim"]
+    assert len(claim["seeds"]) == 2 and claim["pairs"] == [24, 48]
+    names = ("semantic_recall", "semantic_recall_pooled", "semantic_recall_area", "f1", "frechet")
+    assert all(set(claim[name]) == {"value", "low", "high"} for name in names)
+    table = (results / "tables" / "table1_streets.md").read_text()
+    assert table.count("without text") == len(evaluated) + 4 and table.count("with text |") == len(evaluated)
+
+
+def test_faces_are_scored_by_their_attributes_on_three_numbers_of_pairs(repository):
+    results = repository / "results" / "smoke"
+    faces = json.loads((results / "metrics" / "faces.json").read_text())
+    assert {"ceiling", "claim", "subsets", "attributes", "alignment", *FACES_MODELS} <= set(faces)
+    assert faces["claim"]["pairs"] == [12, 24, 48] and set(faces["subsets"]) == set(FACES_MODELS)
+    points = [faces["ceiling"], *(faces[model] for model in FACES_MODELS)]
+    for rows in faces["subsets"].values():
+        assert list(rows) == ["12", "24", "48"]
+        points += rows.values()
+    for point in points:
+        for measure in ("attribute_recall", "alignment"):
+            assert point[measure]["low"] <= point[measure]["value"] <= point[measure]["high"]
+            assert point["chance"][measure]["value"] is not None
+        assert point["per_attribute"].keys() == faces["ceiling"]["per_attribute"].keys()
+    assert faces["alignment"]["name"] == "toy alignment score" and 0 <= faces["attributes"]["macro_recall"] <= 1
+    assert {"attribute_recall", "alignment", "frechet"} <= set(faces["claim"])
+    assert "attribute_recall" not in json.loads((results / "metrics" / "streets.json").read_text())["ceiling"]
+    study = json.loads((results / "study" / "faces" / "study.json").read_text())
+    assert set(study["sweeps"]) == set(study["trials"]) and len(study["trials"]) == 9
+    assert not {"precision", "precision_1px", "f1"} & {*faces["ceiling"], *faces["claim"], *faces["joint"]}
+    assert (results / "tables" / "attributes_faces.md").read_text().count("\n| ") > 10
+
+
+def test_a_second_run_runs_nothing(repository):
+    output = run(repository, "dvc", "repro")
+    assert "Running stage" not in output and "up to date" in output
+
+
+def test_a_stage_run_again_gives_the_same_bytes(repository):
+    executed = repository / "results" / "smoke" / "notebooks" / "fig3_process.ipynb"
+    figure = repository / "results" / "smoke" / "figures" / "fig3_process.png"
+    before = executed.read_bytes(), figure.read_bytes()
+    run(repository, "dvc", "repro", "--force", "--single-item", "fig3_process")
+    assert (executed.read_bytes(), figure.read_bytes()) == before
+
+
+def test_a_change_of_the_sampler_is_seen_and_trains_nothing(repository):
+    """Stages that reach the sampler are run again; a finished training is found as it is."""
+    sampler = repository / "src" / "gcdp" / "diffusion" / "sampling.py"
+    sampler.write_text(sampler.read_text() + "\n# a comment\n")
+    status = run(repository, "dvc", "status")
+    for domain in ("streets", "faces"):
+        assert f"sample@{domain}-joint" in status and f"evaluate@{domain}-joint" in status
+        assert not [stage for stage in ("data", "captions", "text") if f"{stage}@{domain}" in status]
+    results = repository / "results" / "smoke"
+    state, model = (results / path for path in ("checkpoints/faces-joint", "models/faces-joint/model.safetensors"))
+    before = (state / "state.safetensors").stat().st_mtime_ns, model.read_bytes()
+    run(repository, "dvc", "repro", "--single-item", "train@faces-joint")
+    assert ((state / "state.safetensors").stat().st_mtime_ns, model.read_bytes()) == before
+
+
+def test_the_checked_cells_of_every_notebook_say_what_they_said(repository):
+    """nbval runs all notebooks at their defaults once more, in reading order, on what the pipeline left."""
+    names = sorted(path.name for path in (repository / "notebooks").glob("*.ipynb"))
+    listed = [f"notebooks/{name}" for name in names if name != "report.ipynb"] + ["notebooks/report.ipynb"]
+    options = ("-q", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=900")
+    output = run(repository, "pytest", *options, *listed)
+    assert re.search(r"\d+ passed", output) and "failed" not in output

@@ -9,6 +9,10 @@ commit shows only what changed. Times, random ids, progress bars and machine pat
 import sys
 from pathlib import Path
 
+# jsonschema, behind nbformat, would build a grammar of web addresses while it is imported: more than a second a stage
+# for a check that no notebook needs. None says that the package is not there.
+sys.modules.setdefault("rfc3987_syntax", None)
+
 import nbformat
 from papermill.cli import papermill
 

@@ -23,7 +23,7 @@ def named(caption, table=TABLE):
     return {table.names[index] for index in attributes_in_caption(caption, table)}
 
 
-def test_all_of_celeba_but_two_are_judged():
+def test_all_of_celeba_but_two_can_be_named():
     assert len(CELEBA_COLUMNS) == 40 and TABLE.num_attributes == 42
     assert {TABLE.names[index] for index in set(range(42)) - set(TABLE.nameable)} == {"Male", "Blurry"}
     assert "Beard" in TABLE.names and "No_Beard" not in TABLE.names

@@ -89,7 +89,7 @@ def test_defects_are_named(root):
     ],
 )
 def test_mappings_that_do_not_fit_are_refused(root, rows, message):
-    """A mapping of other names would leave nothing out, and the classifier would judge what it learned."""
+    """A mapping of other names would leave nothing out, and the classifier would be tested on what it learned."""
     (root / "mapping.txt").write_text("\n".join(["idx orig_idx orig_file", *rows]) + "\n")
     with pytest.raises(DataError, match=message):
         source(root).keys("train")

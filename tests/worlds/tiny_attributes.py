@@ -13,7 +13,7 @@ from gcdp.text.encoder import TextEncoder
 from gcdp.training.recipe import TrainConfig
 from worlds import tiny
 
-COLUMNS = ("Smiling", "Male", "Wearing_Hat", "No_Beard")  # Male: to be seen nowhere, and never judged
+COLUMNS = ("Smiling", "Male", "Wearing_Hat", "No_Beard")  # Male: to be seen nowhere, and never read
 TABLE = AttributeTable.of(COLUMNS)
 NETWORK = AttributeNetConfig((8, 12))
 RECIPE = TrainConfig(

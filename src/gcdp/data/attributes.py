@@ -15,7 +15,7 @@ from gcdp.errors import DataError
 INVERTED = {"No_Beard": "Beard"}
 """Columns that are read under another name with their sign turned: what is absent cannot be shown."""
 
-# The first wording is the usual one. A name that is not here, such as Male, Blurry, is never judged by captions.
+# The first wording is the usual one. A name that is not here, such as Male, Blurry, is never read from captions.
 _WORDINGS: dict[str, tuple[str, ...]] = {
     "5_o_Clock_Shadow": ("5 o'clock shadow", "five o'clock shadow"),
     "Arched_Eyebrows": ("arched eyebrows",),
@@ -64,7 +64,7 @@ _WORDINGS: dict[str, tuple[str, ...]] = {
 class AttributeTable:
     """The A attributes of a dataset, by index; ``phrases`` are the wordings by which captions name each.
 
-    An attribute without wordings is kept but not judged by captions. Raises DataError for tables that
+    An attribute without wordings is kept but not read from captions. Raises DataError for tables that
     contradict themselves.
     """
 

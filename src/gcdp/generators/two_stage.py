@@ -57,7 +57,7 @@ class TwoStagePipeline:
 
     @property
     def card(self) -> ModelCard:
-        """The card of the second stage, which draws what is judged, with the training steps of both."""
+        """The card of the second stage, which draws what is scored, with the training steps of both."""
         training, first = self.images.card.training, self.layouts.card.training
         steps = training.get("steps", 0) + first.get("steps", 0)
         return replace(self.images.card, training={**training, "steps": steps})

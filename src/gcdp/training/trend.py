@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 HALVES = ("image", "layout")
 FLAT = 0.02  # relative change over a quarter of the run that counts as rest
@@ -35,11 +35,14 @@ def still_falling(steps: np.ndarray, values: np.ndarray) -> dict[str, float | in
     result: dict[str, float | int | None] = {"change": None, "low": None, "high": None, "points": int(half.sum())}
     if half.sum() < 2:
         return result
-    fit = stats.linregress(steps[half], values[half])
-    scale = (last / 4) / (fit.intercept + fit.slope * 5 * last / 8)
-    result["change"] = float(fit.slope * scale)
+    x, y = steps[half] - steps[half].mean(), values[half] - values[half].mean()
+    slope = float(x @ y / (x @ x))
+    scale = (last / 4) / (values[half].mean() + slope * (5 * last / 8 - steps[half].mean()))
+    result["change"] = float(slope * scale)
     if half.sum() > 2:
-        width = float(stats.t.ppf(0.975, int(half.sum()) - 2) * fit.stderr * abs(scale))
+        freedom = int(half.sum()) - 2
+        error = (np.square(y - slope * x).sum() / freedom / (x @ x)) ** 0.5
+        width = float(stdtrit(freedom, 0.975) * error * abs(scale))
         result["low"], result["high"] = result["change"] - width, result["change"] + width
     return result
 

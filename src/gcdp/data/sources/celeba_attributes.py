@@ -43,7 +43,7 @@ class CelebAImages:
         if not self.exclude.is_file():
             raise DataError(
                 f"{self.exclude} does not exist: give the {MAPPING} of CelebAMask-HQ, or the classifier would learn "
-                "from faces that it has to judge."
+                "from faces that it is to read."
             )
 
     def __reduce__(self):

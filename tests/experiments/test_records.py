@@ -64,7 +64,7 @@ def test_what_04_evaluators_measured_must_be_there(tmp_path):
 def test_a_damaged_file_is_named_with_its_remedy(tmp_path, text):
     for path in (RECORD.save(tmp_path), REFEREE.save(tmp_path)):
         path.write_text(text)
-    with pytest.raises(DataError, match=r"streets-joint\.json is damaged or .*: run 07_evaluate again"):
+    with pytest.raises(DataError, match=r"joint\.json is damaged or .*: run 07_evaluate again"):
         load_evaluations(tmp_path)
     with pytest.raises(DataError, match=r"faces\.json is damaged or of an older form .*: run 04_evaluators again"):
         RefereeRecord.load(tmp_path, "faces")

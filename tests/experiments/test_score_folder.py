@@ -146,7 +146,7 @@ def test_the_tool_writes_the_record_beside_those_of_models(place, profile, monke
     tool(monkeypatch, "tiny", "streets", place)
     metrics = Path("results/tiny/metrics")
     assert load_evaluations(metrics)["streets"]["elsewhere"] == score_folder(profile, "streets", place)
-    assert "streets-elsewhere.json: 3 images" in capsys.readouterr().out
+    assert "streets/elsewhere.json: 3 images" in capsys.readouterr().out
     tool(monkeypatch, "tiny", "streets", place, "--unconditional")
     assert load_evaluations(metrics)["streets"]["elsewhere"].chosen is None
 

@@ -50,7 +50,8 @@ $(STAMP): FORCE
 endif
 
 CPU_INDEX := https://download.pytorch.org/whl/cpu
-PIP := $(PY) -m pip install -qq --progress-bar off
+# Modules are compiled as they are imported: most of the files installed never are.
+PIP := $(PY) -m pip install -qq --progress-bar off --no-compile
 
 # torch first. Its default build brings gigabytes of CUDA libraries, wasted without a GPU, so the
 # index of CPU builds is asked there, if it answers within seconds. If it does not, or fails on

@@ -1,54 +1,57 @@
-"""Run the pipeline, the domains of the selected profile side by side: what `make` calls.
+"""Run the pipeline on all processor cores: what `make` calls.
 
 Usage: python tools/repro.py
 
-Each domain has a `dvc repro` of its own, with its share of the processor cores; a last one runs what belongs to none,
-such as the report. Plain `dvc repro` runs the same stages one after the other.
+First each domain of the selected profile has a `dvc repro` of its own, up to its trained models; then evaluations, the
+longest stages, run side by side whatever their domain; a last `dvc repro` runs the rest. Plain `dvc repro` runs the
+same stages one after the other.
 """
 
 import os
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
-from gcdp.experiments.profile import repository_root
+from gcdp.experiments.params import repository_root
 from gcdp.experiments.selection import selected
 
-DVC = (sys.executable, "-m", "dvc")
+DVC = (sys.executable, "-m", "dvc", "--wait-for-lock", "repro")
+CORES = os.cpu_count() or 1
 
 
-def start(domain: str, threads: int) -> subprocess.Popen:
-    """Begin the stages of one domain; their output is piped."""
-    command = [*DVC, "--wait-for-lock", "repro", "--glob", f"*@{domain}*"]
+def run(name: str, targets: list[str], threads: int) -> int:
+    """`dvc repro` of some stages, each line of its output after `name`; returns its exit status."""
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ, "PYTHONUNBUFFERED": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
-    return subprocess.Popen(command, cwd=repository_root(), env=environment, **pipes)
+    with subprocess.Popen([*DVC, *targets], cwd=repository_root(), env=environment, **pipes) as process:
+        for line in process.stdout:
+            print(f"[{name}] {line}", end="", flush=True)
+        return process.wait()
 
 
-def relay(domain: str, process: subprocess.Popen) -> None:
-    """Print the output of a domain as it comes, each line after the name of the domain."""
-    for line in process.stdout:
-        print(f"[{domain}] {line}", end="", flush=True)
+def side_by_side(jobs: dict[str, list[str]], workers: int) -> int:
+    """Run the stages of every job, `workers` jobs at a time; returns the first exit status that is not 0."""
+    with ThreadPoolExecutor(workers) as pool:
+        statuses = pool.map(lambda job: run(*job, max(1, CORES // workers)), jobs.items())
+        return next((status for status in statuses if status), 0)
 
 
 def main() -> int:
     """Run everything; returns the first exit status that is not 0."""
-    domains = selected()["domains"]
-    if len(domains) > 1:
-        threads = max(1, (os.cpu_count() or 1) // len(domains))
-        running = {domain: start(domain, threads) for domain in domains}
-        readers = [threading.Thread(target=relay, args=item) for item in running.items()]
-        for reader in readers:
-            reader.start()
-        try:
-            failed = [status for process in running.values() if (status := process.wait())]
-        except KeyboardInterrupt:  # the stages got it too: they save what they have
-            failed = [process.wait() for process in running.values()]
-        for reader in readers:
-            reader.join()
-        if failed:
-            return failed[0]
-    return subprocess.run([*DVC, "repro"], cwd=repository_root(), check=False).returncode
+    chosen = selected()
+    domains = chosen["domains"]
+    up_to_models = {
+        domain: [
+            f"text@{domain}",
+            f"evaluators@{domain}",
+            *(f"train@{key}" for key, entry in chosen["models"].items() if entry["domain"] == domain),
+        ]
+        for domain in domains
+    }
+    drawn = {f"evaluate@{key}": [f"evaluate@{key}"] for key in chosen["evaluations"]}
+    drawn |= {f"sample@{key}": [f"sample@{key}"] for key in chosen["samples"]}
+    failed = side_by_side(up_to_models, min(CORES, len(domains))) or side_by_side(drawn, min(CORES, len(drawn)))
+    return failed or run("rest", [], CORES)
 
 
 if __name__ == "__main__":

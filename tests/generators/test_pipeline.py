@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import gcdp
+from gcdp import devices
 from gcdp.data.classes import ClassTable
 from gcdp.diffusion.joint import DiffusionConfig
 from gcdp.diffusion.sampling import Guidance, Noise, ReverseProcess, ReverseSettings
@@ -165,7 +166,7 @@ def test_auto_is_bfloat16_only_where_the_cpu_has_instructions_for_it(pipeline, m
     for capabilities, dtype in (({"avx2": True, "avx512_f": True}, "float32"), ({"avx512_bf16": True}, "bfloat16")):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda capabilities=capabilities: capabilities)
         assert opened(pipeline, "auto").network.dtype == dtype
-    assert not guided.has_bfloat16(torch.device("meta"))
+    assert not devices.has_bfloat16(torch.device("meta"))
 
 
 def test_a_longer_call_begins_with_the_pairs_of_a_shorter_one(pipeline):

@@ -20,7 +20,7 @@ import gcdp.training.distributed as processes
 from gcdp.errors import CheckpointError, ConfigError
 from gcdp.network.unet import Prediction, UNet
 from gcdp.storage import load_tensors
-from gcdp.training.checkpoint import load_model
+from gcdp.training.checkpoint import load_card, load_model
 from gcdp.training.curve import Curve, read_curve
 from gcdp.training.diffusion import (
     ConditionedUNet,
@@ -209,10 +209,12 @@ def test_brain_float_runs_and_comes_near(place, tmp_path):
 def test_precisions_of_two_runs_in_one_program(place, tmp_path, monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
     AcceleratorState._reset_state(reset_partial_state=True)
-    for precision in ("no", "bf16"):
-        config = replace(RECIPE, steps=1, precision=precision)
-        train(place.card, place.dataset(), config, tmp_path / precision, tmp_path / "model")
-        assert AcceleratorState().mixed_precision == precision
+    for precision, computed, native in (("no", "no", True), ("bf16", "bf16", True), ("bf16", "no", False)):
+        monkeypatch.setattr(processes, "has_bfloat16", lambda device, native=native: native)
+        config, folder = replace(RECIPE, steps=1, precision=precision), tmp_path / f"{precision}-{native}"
+        train(place.card, place.dataset(), config, folder, tmp_path / "model")
+        assert AcceleratorState().mixed_precision == computed
+        assert load_card(tmp_path / "model").training["precision"] == computed  # emulated bf16 would be slower
 
     with pytest.raises(ConfigError, match=r"train\.precision 'fp16' needs a GPU: set it to 'bf16' or 'no'"):
         train(place.card, place.dataset(), replace(RECIPE, precision="fp16"), tmp_path / "fp16", tmp_path / "model")

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
+from gcdp.devices import has_bfloat16
 from gcdp.diffusion.sampling import Denoiser, Guidance
 from gcdp.network.conditioning import TextContext
 from gcdp.network.unet import UNet
@@ -83,14 +84,6 @@ class GuidedNetwork:
 
     def _precision(self) -> AbstractContextManager:
         return nullcontext() if self.dtype == "float32" else torch.autocast(self.device.type, torch.bfloat16)
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device computes in bfloat16 by instructions of its own; emulation is several times slower."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    known = torch.cpu.get_capabilities() if device.type == "cpu" else {}
-    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
 
 
 def _both(guidance: Guidance) -> bool:

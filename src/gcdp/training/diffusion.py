@@ -157,6 +157,7 @@ def _facts(config: TrainConfig, accelerator: Accelerator) -> dict:
         "batch_size": config.batch_size,
         "seed": config.seed,
         "device": accelerator.device.type,
+        "precision": accelerator.mixed_precision,
         "processes": accelerator.num_processes,
         "settings": to_dict(config),
     }

@@ -12,11 +12,15 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, is_initialized
 
+from gcdp.devices import has_bfloat16
 from gcdp.errors import ConfigError
 
 
 def make_accelerator(precision: str) -> Accelerator:
     """An accelerator over all launched processes; `precision` as accelerate names it: no, fp16, bf16.
+
+    On a processor that only emulates bf16, several times slower than float32, float32 takes its place; the accelerator
+    says so by its `mixed_precision`, "no".
 
     Raises ConfigError where the device lacks the precision, or where launched processes do not see each other.
     """
@@ -26,6 +30,9 @@ def make_accelerator(precision: str) -> Accelerator:
         accelerator = Accelerator(mixed_precision=precision)
     except ValueError as error:
         raise ConfigError(f"train.precision '{precision}' is impossible here: {error}") from error
+    if precision == "bf16" and not has_bfloat16(accelerator.device):
+        AcceleratorState._reset_state()
+        accelerator = Accelerator(mixed_precision="no")
     if precision == "fp16" and accelerator.device.type == "cpu":  # accelerate would compute in float32 unasked
         raise ConfigError("train.precision 'fp16' needs a GPU: set it to 'bf16' or 'no'")
     launched = int(os.environ.get("WORLD_SIZE", 1)) if "LOCAL_RANK" in os.environ else 1

@@ -29,7 +29,7 @@ class TrainConfig:
     text_drop: float = 0.1
     times: str = "joint"  # image_given_layout: the layout stays clean (t_y = 0), the second step of two-stage models
     diagonal: float = 1.0  # share of examples with t_x = t_y; the rest draw them independently
-    precision: str = "no"  # as accelerate names it: no, fp16, bf16
+    precision: str = "no"  # as accelerate names it: no, fp16, bf16 (float32 where a processor only emulates it)
     compile: bool = False
     workers: int = 0
     seed: int = 0

@@ -12,11 +12,15 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import torch
+
 from gcdp.experiments.params import repository_root
 from gcdp.experiments.selection import selected
 
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock", "repro")
 CORES = os.cpu_count() or 1
+# A GPU serves one stage after the other: side by side they would compete for its memory.
+WORKERS = 1 if torch.cuda.is_available() else CORES
 
 
 def run(name: str, targets: list[str], threads: int) -> int:
@@ -50,7 +54,7 @@ def main() -> int:
     }
     drawn = {f"evaluate@{key}": [f"evaluate@{key}"] for key in chosen["evaluations"]}
     drawn |= {f"sample@{key}": [f"sample@{key}"] for key in chosen["samples"]}
-    failed = side_by_side(up_to_models, min(CORES, len(domains))) or side_by_side(drawn, min(CORES, len(drawn)))
+    failed = side_by_side(up_to_models, min(WORKERS, len(domains))) or side_by_side(drawn, min(WORKERS, len(drawn)))
     return failed or run("rest", [], CORES)
 
 

@@ -52,8 +52,9 @@ def main() -> int:
         ]
         for domain in domains
     }
-    drawn = {f"evaluate@{key}": [f"evaluate@{key}"] for key in chosen["evaluations"]}
-    drawn |= {f"sample@{key}": [f"sample@{key}"] for key in chosen["samples"]}
+    # Single stages: `dvc repro` locks whatever it looks at, also the finished stages before the one that it is to run.
+    drawn = {stage: ["--single-item", stage] for stage in (f"evaluate@{key}" for key in chosen["evaluations"])}
+    drawn |= {stage: ["--single-item", stage] for stage in (f"sample@{key}" for key in chosen["samples"])}
     failed = side_by_side(up_to_models, min(WORKERS, len(domains))) or side_by_side(drawn, min(WORKERS, len(drawn)))
     return failed or run("rest", [], CORES)
 

@@ -2,9 +2,9 @@
 
 Usage: python tools/repro.py
 
-First each domain of the selected profile has a `dvc repro` of its own, up to its trained models; then evaluations, the
-longest stages, run side by side whatever their domain; a last `dvc repro` runs the rest. Plain `dvc repro` runs the
-same stages one after the other.
+First each domain of the selected profile has a `dvc repro` of its own, up to its trained models. Then stages that do
+not need each other run side by side: evaluations and samples, the longest; claims and figures; figures that show a
+study. A last `dvc repro` runs the rest. Plain `dvc repro` runs the same stages one after the other.
 """
 
 import os
@@ -13,6 +13,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
+import yaml
 
 from gcdp.experiments.params import repository_root
 from gcdp.experiments.selection import selected
@@ -40,6 +41,22 @@ def side_by_side(jobs: dict[str, list[str]], workers: int) -> int:
         return next((status for status in statuses if status), 0)
 
 
+def singles(stages: list[str]) -> dict[str, list[str]]:
+    """One job a stage, and that stage alone: `dvc repro` also locks the finished stages that it looks at."""
+    return {stage: ["--single-item", stage] for stage in stages}
+
+
+def figures(chosen: dict, of_study: bool) -> list[str]:
+    """Stages after the evaluation, with or without those that show a study; the report comes last, by itself."""
+    stages = yaml.safe_load((repository_root() / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    found = []
+    for name, stage in stages.items():
+        if name.startswith(("fig", "table", "supp")) and of_study == any("/study/" in dep for dep in stage["deps"]):
+            domains = stage.get("matrix", {}).get("domain")
+            found += [f"{name}@{domain}" for domain in chosen[domains.strip("${}")]] if domains else [name]
+    return found
+
+
 def main() -> int:
     """Run everything; returns the first exit status that is not 0."""
     chosen = selected()
@@ -52,11 +69,13 @@ def main() -> int:
         ]
         for domain in domains
     }
-    # Single stages: `dvc repro` locks whatever it looks at, also the finished stages before the one that it is to run.
-    drawn = {stage: ["--single-item", stage] for stage in (f"evaluate@{key}" for key in chosen["evaluations"])}
-    drawn |= {stage: ["--single-item", stage] for stage in (f"sample@{key}" for key in chosen["samples"])}
-    failed = side_by_side(up_to_models, min(WORKERS, len(domains))) or side_by_side(drawn, min(WORKERS, len(drawn)))
-    return failed or run("rest", [], CORES)
+    drawn = [f"evaluate@{key}" for key in chosen["evaluations"]] + [f"sample@{key}" for key in chosen["samples"]]
+    claims = [f"claim@{domain}" for domain in chosen["studies"]]
+    rounds = (drawn, claims + figures(chosen, of_study=False), figures(chosen, of_study=True))
+    for jobs in (up_to_models, *map(singles, rounds)):
+        if jobs and (failed := side_by_side(jobs, min(WORKERS, len(jobs)))):
+            return failed
+    return run("rest", [], CORES)
 
 
 if __name__ == "__main__":

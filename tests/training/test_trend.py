@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from gcdp.training.curve import read_curve
 from gcdp.training.trend import in_words, series, still_falling, summarize
 
 
@@ -86,3 +87,11 @@ def test_the_ends_of_a_long_training_curve_are_means_over_a_tenth():
     rows = [{"step": i + 1, "image": float(i)} for i in range(100)]
     ends = summarize(rows)["image"]["train"]
     assert (ends["first"], ends["last"]) == (4.5, 94.5)
+
+
+def test_a_half_that_was_given_clean_has_no_curve(tmp_path):
+    """Its loss is 0 at every step: it used to be summarized as a change of +nan."""
+    path = tmp_path / "curve.csv"
+    path.write_text("step,image,layout,val_layout\n" + "".join(f"{s},{1 / s},0.0,0.0\n" for s in range(1, 9)))
+    rows = read_curve(path)
+    assert set(rows[0]) == {"step", "image"} and set(summarize(rows)) == {"steps", "image"}

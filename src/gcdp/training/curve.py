@@ -34,7 +34,7 @@ class Curve:
 
     def __init__(self, path: Path, first_step: int = 0, pending: dict | None = None):
         self.path = path
-        self.rows = [row for row in read_curve(path) if row["step"] <= first_step] if path.is_file() else []
+        self.rows = [row for row in _read(path) if row["step"] <= first_step] if path.is_file() else []
         self._reset()
         if pending:
             self.sums, self.count = pending["sums"], pending["count"]
@@ -89,7 +89,17 @@ class Curve:
 
 
 def read_curve(path: Path) -> list[dict[str, float]]:
-    """Rows of a curve.csv; absent values are left out. Raises CheckpointError for a damaged file."""
+    """Rows of a curve.csv; absent values are left out. Raises CheckpointError for a damaged file.
+
+    So is a loss that is 0 throughout: it is that of a half which training was given clean, and which learned nothing.
+    """
+    rows = _read(path)
+    losses = {name for row in rows for name in row if name.removeprefix("val_") in ("image", "layout")}
+    untrained = {name for name in losses if not any(row.get(name) for row in rows)}
+    return [{name: value for name, value in row.items() if name not in untrained} for row in rows]
+
+
+def _read(path: Path) -> list[dict[str, float]]:
     try:
         with open(path, newline="", encoding="utf-8") as file:
             rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]

@@ -99,7 +99,9 @@ def draw_subset(length: int, count: int, seed: int | Sequence[int]) -> np.ndarra
     alone, so that smaller subsets lie inside larger ones. Raises ConfigError for a count outside 1..length."""
     if not 1 <= count <= length:
         raise ConfigError(f"a subset of {count} pairs cannot be drawn from {length}: ask for 1 to {length}.")
-    return np.sort(np.random.default_rng([_SUBSET, *np.atleast_1d(seed).tolist()]).permutation(length)[:count]).astype(np.int64)
+    return np.sort(np.random.default_rng([_SUBSET, *np.atleast_1d(seed).tolist()]).permutation(length)[:count]).astype(
+        np.int64
+    )
 
 
 def _describe(path: Path) -> dict:

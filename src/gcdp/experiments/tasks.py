@@ -6,12 +6,10 @@ whoever did the first part of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain, zip_longest
-from pathlib import Path
 
-from gcdp.errors import CheckpointError, ConfigError, DataError
+from gcdp.errors import DataError
 from gcdp.experiments.datasets import (
     open_captions,
     open_pairs,
@@ -22,7 +20,7 @@ from gcdp.experiments.datasets import (
 )
 from gcdp.experiments.models import fit
 from gcdp.experiments.profile import Profile
-from gcdp.experiments.referees import make_referees, open_referees
+from gcdp.experiments.referees import make_referees
 from gcdp.experiments.runs import Run, prepare_run
 from gcdp.experiments.sections import SPLITS
 from gcdp.experiments.selection import trained_models
@@ -52,7 +50,7 @@ class Task:
     @property
     def kin(self) -> tuple[str, ...]:
         """What tasks that take about as long have in common."""
-        return self.domain, self.kind, self.trial.model if self.trial else self.model
+        return self.kind, self.domain, self.trial.model if self.trial else self.model
 
 
 def data_tasks(profiles: dict[str, Profile]) -> list[Task]:
@@ -102,9 +100,9 @@ def training(profile: Profile, task: Task) -> Run:
 
 
 def is_done(profile: Profile, task: Task) -> bool:
-    """Whether what a task leaves is there, and is that of now.
+    """Whether what a task leaves is there, and is that of now; asked once the tasks that it needs are done.
 
-    Raises CheckpointError where a network is there that was trained in another way, DataError where data cannot be
+    Of referees it is never said: `make_referees` keeps those that are what training would give, in seconds. Raises CheckpointError where a network is there that was trained in another way, DataError where data cannot be
     read that nobody can draw anew.
     """
     domain, trial = task.domain, task.trial
@@ -112,12 +110,9 @@ def is_done(profile: Profile, task: Task) -> bool:
         return _has_data(profile, domain)
     if task.kind == "train":
         return is_trained(profile, domain, trial.model if trial else task.model, training(profile, task))
-    try:
-        if task.kind == "referees":
-            return referees_are_made(profile, domain)
-        return current(profile, domain, trial, PASS[task.kind], study_identity(profile, domain)) is not None
-    except CheckpointError:  # no referees, or no network yet
+    if task.kind == "referees":
         return False
+    return current(profile, domain, trial, PASS[task.kind], study_identity(profile, domain)) is not None
 
 
 def do(profile: Profile, task: Task) -> None:
@@ -155,10 +150,3 @@ def _has_data(profile: Profile, domain: str) -> bool:
             f"'{profile.name}' first, `make PROFILE={profile.name} STAGES=text`"
         ) from error
     return data.source not in WORLDS or sizes == {tuple(data.size)}
-
-
-def referees_are_made(profile: Profile, domain: str) -> bool:
-    """Whether every referee of a domain is there, of the network, scenes, recipe and code of now."""
-    from gcdp.experiments.referees import missing_referees
-
-    return not missing_referees(profile, domain)

@@ -115,7 +115,8 @@ class Progress:
                 open_seconds, unknown = open_seconds + (left or 0.0), unknown + (left is None)
         counts = {state: list(self.states.values()).count(state) for state in sorted(set(self.states.values()))}
         states = ", ".join(f"{count} {state}" for state, count in counts.items())
-        left = f"about {open_seconds / 60:.0f} process minutes left, {open_seconds / 60 / workers:.0f} by {workers} workers"
+        minutes = open_seconds / 60
+        left = f"about {minutes:.0f} process minutes left, {minutes / workers:.0f} by {workers} workers"
         more = f", and {unknown} tasks of unknown length" if unknown else ""
         rows.append(f"{states}; {(time.monotonic() - self.begun) / 60:.1f} minutes so far; {left}{more}")
         return "\n".join(row.rstrip() for row in rows) + "\n"

@@ -95,7 +95,7 @@ def chosen_guidance(profile: Profile, domain: str, trial: Trial, identity: str) 
 
 
 def best_scale(setup: Setup, validations: list[Record]) -> float:
-    """The scale at which J on validation captions, averaged over these networks, is largest; of equal ones the least."""
+    """The scale whose J on validation captions, averaged over networks, is largest; of equal ones the least."""
     curves = [validation_curve(setup, record) for record in validations]
     return max(curves[0], key=lambda scale: float(np.mean([curve[scale] for curve in curves])))
 

@@ -102,8 +102,9 @@ def training(profile: Profile, task: Task) -> Run:
 def is_done(profile: Profile, task: Task) -> bool:
     """Whether what a task leaves is there, and is that of now; asked once the tasks that it needs are done.
 
-    Of referees it is never said: `make_referees` keeps those that are what training would give, in seconds. Raises CheckpointError where a network is there that was trained in another way, DataError where data cannot be
-    read that nobody can draw anew.
+    Of referees it is never said: `make_referees` keeps those that are what training would give, in seconds.
+    Raises CheckpointError where a network is there that was trained in another way, DataError where data cannot be
+    read that no program can draw anew.
     """
     domain, trial = task.domain, task.trial
     if task.kind == "data":

@@ -177,6 +177,12 @@ def _compute(profile: Profile, task: Task) -> None:
         do(profile, task)
 
 
+def _load_libraries() -> None:
+    """Load what every task uses, once, before processes are forked."""
+    import transformers.models.auto  # noqa: F401
+    import transformers.models.bert.modeling_bert  # noqa: F401
+
+
 def train_all(name: str, domains: list[str] | None = None, workers: int = 0, minutes: float = 0) -> bool:
     """Train and score what profile `name` lacks; returns whether nothing is missing any more.
 
@@ -192,6 +198,7 @@ def train_all(name: str, domains: list[str] | None = None, workers: int = 0, min
     if profile.released:
         raise ConfigError(f"profile '{name}' uses released weights: train profile '{profile.released}-scratch'")
     profiles = {domain: load_profile(name, domain) for domain in domains or profile.domains}
+    _load_libraries()
     deadline = start + 60 * minutes if minutes else None
     runner = Runner(profiles, profile.results_folder("study"), workers or os.cpu_count() or 1, deadline)
     complete = runner.run(data_tasks(profiles)) and runner.run(plan(profiles))

@@ -231,7 +231,6 @@ def test_captions_that_name_nothing_have_no_recall():
     assert recall["micro"]["value"] is recall["macro"] is None
 
 
-
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 12))
 @settings(max_examples=15, deadline=None)
 def test_micro_lies_between_the_attributes_and_more_present_never_hurts(seed, count):

@@ -53,7 +53,9 @@ def test_one_seed_has_the_interval_of_its_captions():
 def test_one_value_a_seed_has_students_interval():
     values = [1.0, 2.0, 4.0]
     found, known = grand_mean(np.array(values)[:, None]), seed_interval(values)
-    assert [found[key] for key in ("value", "low", "high")] == pytest.approx([known[k] for k in ("value", "low", "high")])
+    assert [found[key] for key in ("value", "low", "high")] == pytest.approx(
+        [known[k] for k in ("value", "low", "high")]
+    )
 
 
 def test_a_single_value_has_no_interval_and_equal_ones_none_of_width():

@@ -95,6 +95,8 @@ def test_one_seed_has_no_interval():
 
 
 CASES = np.full(40, 5)
+
+
 @pytest.mark.parametrize(
     "call, message",
     [

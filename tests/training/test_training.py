@@ -30,7 +30,7 @@ from gcdp.training.diffusion import (
     validate,
     validation_times,
 )
-from gcdp.training.loop import batches, learning_rate, step_generator
+from gcdp.training.loop import batches, share_of_rate, step_generator
 from gcdp.training.recipe import TrainConfig
 from gcdp.training.state import TrainingState
 
@@ -84,17 +84,17 @@ def test_noise_of_a_step_is_its_own():
     assert torch.equal(draws[0], torch.rand(4, generator=step_generator(0, 0, 0)))
 
 
-def test_learning_rate_schedule():
-    plain = TrainConfig(steps=100, learning_rate=0.5)
-    assert {learning_rate(plain, step) for step in range(100)} == {0.5}
+def test_schedule_of_the_rate():
+    plain = TrainConfig(steps=100)
+    assert {share_of_rate(plain, step) for step in range(100)} == {1}
     warm = replace(plain, warmup=10)
-    assert [learning_rate(warm, step) for step in (0, 4, 9, 10, 99)] == [0.05, 0.25, 0.5, 0.5, 0.5]
+    assert [share_of_rate(warm, step) for step in (0, 4, 9, 10, 99)] == [0.1, 0.5, 1, 1, 1]
     full = replace(warm, decay=True)
-    assert learning_rate(full, 9) == learning_rate(full, 10) == 0.5
-    assert learning_rate(full, 55) == pytest.approx(0.25)
-    rates = [learning_rate(full, step) for step in range(10, 100)]
+    assert share_of_rate(full, 9) == share_of_rate(full, 10) == 1
+    assert share_of_rate(full, 55) == pytest.approx(0.5)
+    rates = [share_of_rate(full, step) for step in range(10, 100)]
     assert all(a > b for a, b in zip(rates, rates[1:], strict=False)) and 0 < rates[-1] < 0.001
-    assert learning_rate(replace(full, steps=5), 4) == 0.25  # a run that ends within its warm-up
+    assert share_of_rate(replace(full, steps=5), 4) == 0.5  # a run that ends within its warm-up
 
 
 def test_average_of_weights_follows_its_recursion(tmp_path):
@@ -120,7 +120,7 @@ def test_average_of_weights_follows_its_recursion(tmp_path):
 
 
 def test_the_loss_falls_on_both_halves(place, tmp_path):
-    recipe = {"steps": 60, "batch_size": 8, "learning_rate": 1e-2, "validate_every": 30, "log_every": 10}
+    recipe = {"steps": 60, "batch_size": 8, "learning_rate": 1e-2, "validate_every": 20, "log_every": 10}
     result = fit(place, tmp_path, place.dataset(augment=False), **recipe)
     rows = result.curve.rows
     for half, share in (("image", 0.75), ("layout", 0.5)):
@@ -136,7 +136,7 @@ def test_model_folder_holds_the_average_and_its_facts(place, tmp_path):
     state, _ = load_tensors(tmp_path / "state" / "state.safetensors")
     for name, w in unet.state_dict().items():
         assert torch.equal(w, state[f"ema/unet.{name}"].half().float())
-    assert not torch.equal(state["ema/unet.image_head.weight"], state["model/unet.image_head.weight"])
+    assert not torch.equal(state["ema/unet.ends.0.heads.image.weight"], state["model/unet.ends.0.heads.image.weight"])
     assert card.training["domain"] == "tiny" and card.training["steps"] == 12 and card.training["device"] == "cpu"
     assert card.training["settings"]["learning_rate"] == RECIPE.learning_rate
     with open(result.folder / "curve.csv", newline="") as file:

@@ -32,6 +32,10 @@ class ConditionedUNet(nn.Module):
         super().__init__()
         self.unet = unet
 
+    def hidden_matrices(self) -> list[nn.Parameter]:
+        """What Muon may train."""
+        return self.unet.hidden_matrices()
+
     def forward(self, x, y, log_snr_x, log_snr_y, tokens, mask, keep):
         return self.unet(x, y, log_snr_x, log_snr_y, self.unet.encode_text(tokens, mask, keep))
 

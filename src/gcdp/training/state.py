@@ -35,12 +35,12 @@ class TrainingState:
             return
         n = done // every
         d = min(self.decay, (1 + n) / (10 + n))
+        weights = self.network.state_dict()
+        averaged = [name for name, p in weights.items() if p.is_floating_point()]
         with torch.no_grad():
-            for name, p in self.network.state_dict().items():
-                if p.is_floating_point():
-                    self.ema[name].lerp_(p, 1 - d)
-                else:  # a counter
-                    self.ema[name].copy_(p)
+            torch._foreach_lerp_([self.ema[name] for name in averaged], [weights[name] for name in averaged], 1 - d)
+            for name in weights.keys() - set(averaged):  # counters
+                self.ema[name].copy_(weights[name])
 
     @contextmanager
     def ema_weights(self) -> Iterator[None]:

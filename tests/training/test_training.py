@@ -24,7 +24,7 @@ from gcdp.training.checkpoint import load_card, load_model
 from gcdp.training.curve import Curve, read_curve
 from gcdp.training.diffusion import (
     ConditionedUNet,
-    diffusion_loss,
+    DiffusionLoss,
     draw_times,
     train,
     validate,
@@ -107,7 +107,7 @@ def test_average_of_weights_follows_its_recursion(tmp_path):
         with torch.no_grad():
             weight.add_(torch.randn_like(weight))
         history.append(weight.detach().clone())
-        state.update_ema(step, every=2)
+        state.update_ema(state.ema_share(step, every=2))
     # closed form: the weight of step 2n keeps the share (1 - d_n) d_(n+1) ... d_6
     rates = [min(0.6, (1 + n) / (10 + n)) for n in range(1, 7)]
     shares = [math.prod(rates)] + [(1 - rates[i]) * math.prod(rates[i + 1 :]) for i in range(6)]
@@ -246,9 +246,7 @@ def test_captions_are_dropped_and_gradients_clipped_as_asked(place, tmp_path, mo
     x, y = torch.zeros(4000, 3, 2, 2), torch.zeros(4000, 2, 2, dtype=torch.int64)
     batch = {"x": x, "y": y, "tokens": x, "mask": x}
     for share in (0.0, 0.3, 1.0):
-        diffusion_loss(
-            network, batch, step_generator(0, 0, 0), process=process, config=replace(RECIPE, text_drop=share)
-        )
+        DiffusionLoss(process, replace(RECIPE, text_drop=share))(network, batch, step_generator(0, 0, 0))
     assert kept == pytest.approx([1, 0.7, 0], abs=0.03)
 
     monkeypatch.setattr(Accelerator, "clip_grad_norm_", lambda self, parameters, norm: clipped.append(norm))

@@ -19,14 +19,16 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic whose iteration drives sing
 ITERATIONS = 5
 
 
-def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+def make_optimizer(network: nn.Module, config: TrainConfig, capturable: bool = False) -> torch.optim.Optimizer:
     """The optimizer of a recipe, its rates in every group as "lr" and, for schedules, as "initial_lr".
+
+    `capturable`: rates are scalars on the network's device, so that its step can be recorded as a CUDA graph.
 
     Raises ConfigError where the recipe says muon and the network does not name its hidden matrices
     (`hidden_matrices()`).
     """
     if config.optimizer == "adamw":
-        keywords = {"betas": config.betas, "weight_decay": config.weight_decay}
+        keywords = {"betas": config.betas, "weight_decay": config.weight_decay, "capturable": capturable}
         optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, **keywords)
     else:
         if not hasattr(network, "hidden_matrices"):
@@ -34,10 +36,22 @@ def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optim
         hidden = network.hidden_matrices()
         chosen = {id(p) for p in hidden}
         others = [p for p in network.parameters() if id(p) not in chosen]
-        optimizer = Muon(hidden, others, config.muon_rate, config.learning_rate, config.betas, config.weight_decay)
+        rates = config.muon_rate, config.learning_rate
+        optimizer = Muon(hidden, others, *rates, config.betas, config.weight_decay, capturable=capturable)
     for group in optimizer.param_groups:
-        group["initial_lr"] = group["lr"]
+        group["initial_lr"] = float(group["lr"])
+        if capturable:
+            group["lr"] = torch.tensor(group["initial_lr"], device=group["params"][0].device)
     return optimizer
+
+
+def set_rates(optimizer: torch.optim.Optimizer, share: float) -> None:
+    """Set the rate of every group to a share of its full one."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(share * group["initial_lr"])
+        else:
+            group["lr"] = share * group["initial_lr"]
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:
@@ -72,10 +86,12 @@ class Muon(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.99),
         weight_decay: float = 0.0,
         momentum: float = 0.95,
+        capturable: bool = False,
     ):
         if any(p.ndim < 2 for p in matrices):
             raise ValueError("Muon takes parameters of two or more dimensions: leave vectors to AdamW")
-        self._adamw = torch.optim.AdamW(others, learning_rate, betas=betas, weight_decay=weight_decay)
+        keywords = {"betas": betas, "weight_decay": weight_decay, "capturable": capturable}
+        self._adamw = torch.optim.AdamW(others, learning_rate, **keywords)
         group = {"params": list(matrices), "lr": muon_rate, "momentum": momentum}
         super().__init__([group, *self._adamw.param_groups], {})
         self._share()
@@ -101,8 +117,8 @@ class Muon(torch.optim.Optimizer):
         for shape, parameters in alike.items():
             rows, columns = shape[0], parameters[0][0].numel()
             updates = orthogonalized(torch.stack([self._momentum(p, group["momentum"]) for p in parameters]))
-            rate = group["lr"] * max(1.0, rows / columns) ** 0.5
-            torch._foreach_add_(parameters, [update.view(shape) for update in updates.contiguous()], alpha=-rate)
+            updates = updates * (max(1.0, rows / columns) ** 0.5 * group["lr"])
+            torch._foreach_sub_(parameters, [update.view(shape) for update in updates.contiguous()])
         return loss
 
     def _momentum(self, p: nn.Parameter, momentum: float) -> Tensor:

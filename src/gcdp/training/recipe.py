@@ -10,7 +10,7 @@ PRECISIONS = ("no", "fp16", "bf16")
 OPTIMIZERS = ("adamw", "muon")
 TIMES = ("joint", "image_given_layout")
 # settings that may change between an interruption and its continuation
-OPERATIONAL = ("log_every", "validate_every", "checkpoint_every", "workers", "compile")
+OPERATIONAL = ("log_every", "validate_every", "checkpoint_every", "workers", "compile", "cuda_graph")
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class TrainConfig:
     diagonal: float = 1.0  # share of examples with t_x = t_y; the rest draw them independently
     precision: str = "no"  # as accelerate names it: no, fp16, bf16 (float32 where a processor only emulates it)
     compile: bool = False
+    cuda_graph: bool = True  # record the step of a diffusion network on one CUDA device and replay it
     workers: int = 0
     seed: int = 0
     log_every: int = 50

@@ -158,10 +158,10 @@ def test_validation_repeats_itself(place):
     torch.manual_seed(0)
     unet = awake(UNet(place.card.unet))
     network, process, pairs = ConditionedUNet(unet), place.card.build()[1], place.dataset(augment=False)
-    first, again, other = (validate(network, process, pairs, RECIPE, seed=seed) for seed in (0, 0, 1))
+    first, again, other = (validate(network, DiffusionLoss(process, RECIPE), pairs, seed=seed) for seed in (0, 0, 1))
     assert first == again != other and set(first) == {"image", "layout"}
-    assert validate(network, process, pairs, replace(RECIPE, seed=7)) == first
-    assert validate(network, process, pairs, replace(RECIPE, validate_pairs=0)) == {}
+    assert validate(network, DiffusionLoss(process, replace(RECIPE, seed=7)), pairs) == first
+    assert validate(network, DiffusionLoss(process, replace(RECIPE, validate_pairs=0)), pairs) == {}
 
 
 @given(st.integers(1, 2000), st.integers(1, 1000), st.integers(0, 3))
@@ -191,7 +191,7 @@ def test_early_and_late_times_are_validated_alike(place, monkeypatch):
     pairs = [place.dataset(augment=False)[(i % 12, 0)] for i in range(128)]
     data = type("Pairs", (list,), {"text": place.text})(pairs)
     monkeypatch.setattr(type(data), "__getitem__", lambda self, item: pairs[item[0]])
-    validate(Network(1, 1), process, data, replace(RECIPE, validate_pairs=128))
+    validate(Network(1, 1), DiffusionLoss(process, replace(RECIPE, validate_pairs=128)), data)
     assert len(seen) == 128
     early = process.gaussian.schedule.log_snr(torch.tensor([28]))
     assert sum(value >= float(early) for value in seen) in (3, 4)  # 128 * 28 / 1000 = 3.6

@@ -16,7 +16,7 @@ from gcdp.network.unet import UNet
 from gcdp.validation import require_one_of
 
 CPU_ROWS = 8  # a row costs the same from 8 rows on
-GPU_PIXELS = 2**19  # of all rows together: 64 rows of 64x128, 256 of 32x64; fewer leave a GPU idle
+GPU_PIXELS = 2**20  # of all rows together: 128 rows of 64x128, 512 of 32x64; fewer leave a GPU idle
 CONTEXTS = 8192  # captions whose contexts are kept, 18 KB each in the paper's network
 DTYPES = ("auto", "float32", "bfloat16")
 

@@ -1,10 +1,11 @@
 # From a fresh clone to every figure: `make`. The other targets: `make help`.
 .DEFAULT_GOAL := repro
-.PHONY: repro setup test unit notebooks lint format strip lab clean distclean help FORCE
+.PHONY: repro train-all setup test unit notebooks lint format strip lab clean distclean help FORCE
 
 # --- What may be set on the command line -----------------------------------------------------
 # PROFILE      smoke, toy, camvid, ...: written to params.yaml before the run; empty leaves it alone.
 # STAGES       names of dvc.yaml, to run only those and what they need; empty runs everything.
+# WORKERS      tasks of train-all at a time, DOMAINS its domains, MINUTES its time; empty: cores, all, no limit.
 # TORCH_BUILD  cpu or cuda; auto takes cuda where nvidia-smi finds a GPU.
 # PYTHON       interpreter the environment is made from, 3.11 or newer.
 PROFILE ?=
@@ -37,6 +38,11 @@ repro: setup ## run the pipeline (PROFILE=smoke, STAGES="fig3_process fig8_kmean
 	@# A copy without git history, from an archive say, is run all the same.
 	@[ -e .git ] || $(PY) -m dvc config --local core.no_scm true
 	$(if $(STAGES),$(PY) -m dvc repro $(STAGES),$(PY) tools/repro.py)
+
+# In a clone beside the working copy it may go on for days: stop it and start it as you like.
+train-all: setup ## train and score what PROFILE lacks, resumable, on all cores or one GPU (WORKERS, DOMAINS, MINUTES)
+	$(PY) -m gcdp.experiments.train_all --profile $(or $(PROFILE),toy-scratch) $(addprefix --workers ,$(WORKERS)) \
+	    $(if $(DOMAINS),--domains $(DOMAINS)) $(addprefix --deadline-minutes ,$(MINUTES))
 
 lab: setup ## open the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks
@@ -112,5 +118,5 @@ distclean: clean ## clean, and remove .venv
 	rm -rf $(VENV) src/gcdp.egg-info
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | while IFS="	" read -r name text; do \
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | while IFS="	" read -r name text; do \
 	    printf '  %-10s %s\n' "$$name" "$$text"; done

@@ -15,7 +15,7 @@ from gcdp.evaluation.referees.files import GUARD
 from gcdp.experiments.models import expected_card
 from gcdp.experiments.profile import Profile, load_profile, repository_root
 from gcdp.experiments.referees import referee_folder
-from gcdp.experiments.study_record import RECORDS, Study
+from gcdp.experiments.study_record import Study
 from gcdp.storage import load_tensors
 from gcdp.training.checkpoint import load_model, save_model, with_training
 from gcdp.weights import to_half
@@ -31,13 +31,10 @@ def release(name: str, domain: str, what: str) -> None:
     if what in ("referee", "attributes", "alignment"):
         release_referee(referee_folder(profile, domain, what.replace("referee", "")), target)
     elif what == "study":
-        source = repository_root() / "results" / profile.name / "study" / domain
-        Study.load(source)  # refuses damaged records
-        for file in ("study.json", RECORDS):  # the trainings themselves lie there too
-            shutil.copyfile(source / file, target / file)
+        Study.load(repository_root() / "results" / profile.name / "study" / domain).release(target)
     else:
         release_model(profile, domain, what, target)
-    for path in sorted(target.glob("*.safetensors")):
+    for path in sorted(target.glob("*.safetensors*")):
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise SystemExit(f"{path} has {size} bytes: a released file may have {MAX_BYTES} at most")

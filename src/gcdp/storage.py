@@ -6,13 +6,16 @@ import contextlib
 import errno
 import hashlib
 import json
+import lzma
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError
+from safetensors.numpy import load, save
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -68,6 +71,23 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             metadata = file.metadata() or {}
         return load_file(path), metadata
     except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is missing or damaged: delete it and run again") from error
+
+
+def save_compressed(path: Path, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
+    """Write arrays and JSON-like facts atomically as one compressed file: safetensors, then xz."""
+    content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, {"facts": json.dumps(facts)})
+    with atomic_write(path) as partial:
+        partial.write_bytes(lzma.compress(content, preset=9))
+
+
+def load_compressed(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read what `save_compressed` wrote: (arrays, facts). Raises CheckpointError if it is missing or damaged."""
+    try:
+        content = lzma.decompress(path.read_bytes())
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return load(content), json.loads(header["__metadata__"]["facts"])
+    except (OSError, EOFError, lzma.LZMAError, SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path} is missing or damaged: delete it and run again") from error
 
 

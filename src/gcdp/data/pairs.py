@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -93,12 +94,14 @@ def _attributes(source, split: str, key: str) -> tuple[int, ...]:
     return row
 
 
-def draw_subset(length: int, count: int, seed: int) -> np.ndarray:
+def draw_subset(length: int, count: int, seed: int | Sequence[int]) -> np.ndarray:
     """``count`` of ``length`` rows, int64 and sorted: the first of a permutation that depends on (length, seed)
     alone, so that smaller subsets lie inside larger ones. Raises ConfigError for a count outside 1..length."""
     if not 1 <= count <= length:
         raise ConfigError(f"a subset of {count} pairs cannot be drawn from {length}: ask for 1 to {length}.")
-    return np.sort(np.random.default_rng([_SUBSET, seed]).permutation(length)[:count]).astype(np.int64)
+    return np.sort(np.random.default_rng([_SUBSET, *np.atleast_1d(seed).tolist()]).permutation(length)[:count]).astype(
+        np.int64
+    )
 
 
 def _describe(path: Path) -> dict:

@@ -59,7 +59,7 @@ class Profile:
         require_range(self, "short_run", 0)
         for name, model in self.models.items():
             self._check_model(name, model)
-        for name in (*self.sample.models, *self.evaluate.models, *self.study.models, *self.study.ablations):
+        for name in (*self.sample.models, *self.evaluate.models, *self.study.models, *self.study.full_size):
             self.model(name)
         for name, data in self.domains.items():
             unet = self.for_domain(name).unet

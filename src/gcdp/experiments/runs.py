@@ -59,8 +59,8 @@ def prepare_run(
     """Open everything that training of one model needs.
 
     `seed` replaces that of the profile and `pairs` takes so many training pairs, for the repeated trainings of a
-    study, which keeps its folders apart: results/<profile>/study/<domain>. Smaller subsets lie inside larger ones:
-    they are drawn with `subset_seed` of the domain, or are its first pairs.
+    study, which keeps its folders apart: results/<profile>/study/<domain>. Every seed has its own subset, drawn with
+    (`subset_seed` of the domain, seed): smaller ones of a seed lie inside its larger ones, and all models share them.
     """
     profile = load_profile(profile, domain) if isinstance(profile, str) else profile
     text, config = open_text(profile, domain), profile.train_for(model)
@@ -78,7 +78,7 @@ def prepare_run(
         return PairDataset(open_pairs(profile, domain, split), captions, text, augment, config.seed, rows)
 
     card = model_card(profile, domain, model)
-    training = dataset("train", augmentation, _subset(profile, domain, pairs))
+    training = dataset("train", augmentation, _subset(profile, domain, pairs, config.seed))
     code = source_fingerprint(TRAINED_BY.get(profile.model(model).kind, DIFFUSION))
     facts = {"pairs": len(training), "data": training.fingerprint, "code": code}
     return Run(
@@ -91,14 +91,14 @@ def prepare_run(
     )
 
 
-def _subset(profile: Profile, domain: str, pairs: int | None) -> np.ndarray | None:
+def _subset(profile: Profile, domain: str, pairs: int | None, seed: int) -> np.ndarray | None:
     """Rows of a subset of the train split; None takes all."""
-    seed, length = profile.domain(domain).subset_seed, len(open_pairs(profile, domain, "train"))
-    if pairs is None or (seed < 0 and pairs == length):
+    length = len(open_pairs(profile, domain, "train"))
+    if pairs is None or pairs == length:
         return None
     if not 1 <= pairs <= length:
         raise ConfigError(f"{pairs} training pairs of {domain} were asked for, it has {length}: ask for 1 to that many")
-    return np.arange(pairs) if seed < 0 else draw_subset(length, pairs, seed)
+    return draw_subset(length, pairs, (profile.domain(domain).subset_seed, seed))
 
 
 def released_folder(profile: Profile, domain: str, model: str) -> Path | None:

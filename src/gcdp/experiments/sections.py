@@ -10,6 +10,7 @@ from gcdp.errors import ConfigError
 from gcdp.evaluation.referees.alignment import TwoTowerConfig
 from gcdp.evaluation.referees.attributes import AttributeNetConfig
 from gcdp.evaluation.referees.segmenter import SegmenterConfig
+from gcdp.evaluation.spoiling import SpoilingConfig
 from gcdp.training.recipe import TrainConfig
 from gcdp.validation import require_one_of, require_range
 
@@ -31,15 +32,14 @@ class DataConfig:
     splits: dict[str, str] = field(default_factory=dict)  # which split of the source plays train, val and test
     seed: int = 0
     captions_per_pair: int = 2  # at most so many of a source's own captions; 0 takes all of them
-    subset_seed: int = -1  # draws the smaller subsets of the train split; -1 takes its first pairs
+    subset_seed: int = 0  # with the seed of a training draws the smaller subsets of the train split
     rescale: tuple[float, float] = (1.0, 1.2)
     flip: bool = True
     changes: dict[str, Any] = field(default_factory=dict)  # section of the profile -> what this domain has otherwise
 
     def __post_init__(self) -> None:
         require_range(self, "size rescale", 1)
-        require_range(self, "seed captions_per_pair", 0)
-        require_range(self, "subset_seed", -1)
+        require_range(self, "seed captions_per_pair subset_seed", 0)
         for name, table in (("counts", self.counts), ("splits", self.splits)):
             for split in table:
                 require_one_of(f"{name}: split", split, SPLITS)
@@ -162,13 +162,17 @@ class AlignmentConfig:
 
 @dataclass(frozen=True)
 class RefereeConfig:
-    """The network that reads layouts off images. `segmenter` is ours, trained here; other names are pretrained."""
+    """The network that reads layouts off images. `segmenter` is ours, trained here; other names are pretrained.
+
+    `spoiling` is what all networks trained here learn to see through; by default their images are clean.
+    """
 
     name: str = "segmenter"
     folder: str = ""  # local copy of a pretrained referee's files
     scenes: int = 0  # generated worlds only: scenes drawn to train it; 0 takes the train split
     network: SegmenterConfig = SegmenterConfig()
     train: TrainConfig = TrainConfig()
+    spoiling: SpoilingConfig = SpoilingConfig()
     attributes: AttributesConfig = AttributesConfig()
     alignment: AlignmentConfig = AlignmentConfig()
 
@@ -199,22 +203,31 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class StudyConfig:
-    """Repeated trainings behind the claim: every model with every seed on every share of the training pairs.
+    """Repeated trainings behind the claims: every model with every seed on every number of training pairs.
 
-    `ablations` are trained once, with the first seed on all pairs. The guidance of every model is chosen from the grid
-    of `sampling`, on the validation split with its first network.
+    `models` are trained on all `sizes` (numbers of pairs; "all" takes all of them), ours first, the image-only model
+    second; `full_size` are further models, trained on all pairs alone. Each seed has its own subset of the pairs. The
+    guidance of a model at a size is chosen from the grid of `sampling` on `num_val` validation captions. `num_samples`
+    test captions are drawn, and `swaps` of them for each label in two versions, with and without it.
     """
 
-    seeds: tuple[int, ...] = (1, 2, 3)
-    fractions: tuple[float, ...] = (1.0,)
     models: tuple[str, ...] = ()
-    ablations: tuple[str, ...] = ()
-    claims: dict[str, tuple[str, str]] = field(default_factory=dict)  # name -> (ours, theirs), the paper's first
-    num_samples: int = 256
-    num_val: int = 128
-    sweep: bool = False  # score every network at all guidances, for a trade-off curve of each, not at the chosen one
+    full_size: tuple[str, ...] = ()
+    sizes: tuple[int | str, ...] = ("all",)
+    seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
+    num_samples: int = 500
+    num_val: int = 250
+    swaps: int = 40
+    seed: int = 0  # of the swaps
 
     def __post_init__(self) -> None:
-        require_range(self, "num_samples num_val", 1)
-        require_range(self, "fractions", 0, 1)
-        require_range(self, "seeds", 0)
+        require_range(self, "num_samples num_val swaps", 1)
+        require_range(self, "seeds seed", 0)
+        for name in ("models", "full_size", "sizes", "seeds"):
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise ConfigError(f"{name} names an entry twice: take one out")
+        if set(self.models) & set(self.full_size):
+            raise ConfigError("full_size repeats some of models: take them out, they are trained on all sizes")
+        for size in self.sizes:
+            if size != "all" and (isinstance(size, str) or size < 1):
+                raise ConfigError(f"sizes must be numbers of pairs of at least 1, or 'all', got {size!r}")

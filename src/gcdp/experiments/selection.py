@@ -75,7 +75,7 @@ def selection(profile: Profile) -> dict[str, Any]:
             domain: {"domain": domain, "weights": view.released_name(domain, "study") or UNRELEASED}
             for domain, view in seen.items()
         },
-        "models": _entries(seen, _trained, _weights),
+        "models": _entries(seen, trained_models, _weights),
         "samples": _entries(seen, _sampled, _networks),
         "evaluations": _entries(seen, _evaluated, _networks),
     }
@@ -99,7 +99,7 @@ def _sampled(profile: Profile) -> list[str]:
     return list(profile.sample.models or drawn)
 
 
-def _trained(profile: Profile) -> list[str]:
+def trained_models(profile: Profile) -> list[str]:
     """The networks behind what is sampled and evaluated."""
     needed = {*_evaluated(profile), *_sampled(profile)}
     needed |= {part for model in needed for part in profile.model(model).parts.values()}

@@ -1,214 +1,226 @@
-"""The record of repeated trainings: scores of each, counts of every caption, and differences of models with intervals.
+"""What is kept of repeated trainings: one bit for each caption and label, a few numbers a network, and no features.
 
-What is kept of a training is small: what the referees found for every caption, and its features. Intervals are
-computed from that, wherever it is read.
+Whatever a study reports is computed from these bits, wherever they are read (`gcdp.experiments.study_measures`). Every
+trial has files of its own, so that processes side by side never write the same one; a release joins them to one file.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from torch import Tensor
 
-from gcdp.errors import CheckpointError, DataError
-from gcdp.evaluation.measures import MEASURES
-from gcdp.evaluation.scores import Scores
-from gcdp.evaluation.statistics import Estimate, difference, mean_ratio, sample_ratios, seed_interval, without_interval
-from gcdp.experiments.records import GuidanceCurve
-from gcdp.storage import load_tensors, save_tensors, write_json
+from gcdp.errors import CheckpointError
+from gcdp.experiments.study import Trial
+from gcdp.storage import load_compressed, save_compressed
 
-RECORDS = "records.safetensors"
-FORMAT = 2  # of study.json; the first one had no number
+SUFFIX = ".safetensors.xz"
+RELEASE = f"study{SUFFIX}"
+SETUP = f"setup{SUFFIX}"
+PASSES = ("validation", "test")
+FORMAT = 3
 
 
-@dataclass(frozen=True, order=True)
-class Trial:
-    """One training: which model, with which seed, on how many pairs."""
+class Point(NamedTuple):
+    """What the referees found in the samples drawn at one guidance.
 
-    model: str
-    pairs: int
-    seed: int
+    Args:
+        bits: bool (N, L) by name: classes "seen_1px", and "seen" from the calibrated area on; classes of the own
+            layout from that area on, "drawn"; "attributes" that are seen.
+        values: float (N,) by name: the "alignment" of image and caption.
+        scalars: of the whole set: "frechet", "kid", "miou", "miou_all", "fsd".
+    """
+
+    bits: dict[str, np.ndarray]
+    values: dict[str, np.ndarray]
+    scalars: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all trials of a study share.
+
+    Args:
+        identity: fingerprint of all that decides scores but the networks.
+        minimum_area: pixels from which a class counts.
+        facts: names of the labels ("classes", "attributes"; those of attributes empty where captions name classes),
+            "labeled": which classes count, and "alignment_name".
+        named: bool (N, L) by "<split>/classes" and "<split>/attributes": what captions name.
+        swaps: int (M,) by name: "caption" and "label" of each swap.
+    """
+
+    identity: str
+    minimum_area: int
+    facts: dict[str, Any]
+    named: dict[str, np.ndarray]
+    swaps: dict[str, np.ndarray]
 
     @property
-    def key(self) -> str:
-        """Name of its folder and of its records."""
-        return f"{self.model}-{self.pairs}-s{self.seed}"
+    def labels(self) -> str:
+        """What correspondence is about: "attributes" where captions name them, else "classes"."""
+        return "attributes" if self.facts["attributes"] else "classes"
+
+    def save(self, folder: Path) -> None:
+        """Write <folder>/setup."""
+        save_compressed(Path(folder) / SETUP, *self.to_parts())
+
+    @classmethod
+    def load(cls, folder: Path) -> Setup:
+        """Raises CheckpointError where it is missing or damaged."""
+        return cls.from_parts(*load_compressed(Path(folder) / SETUP), Path(folder) / SETUP)
+
+    def to_parts(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """As arrays and JSON types."""
+        bits, shapes = _packed({f"named/{name}": bits for name, bits in self.named.items()})
+        swaps = {f"swaps/{name}": values.astype(np.uint16) for name, values in self.swaps.items()}
+        facts = {"format": FORMAT, "identity": self.identity, "minimum_area": self.minimum_area}
+        return {**bits, **swaps}, {**facts, "facts": self.facts, "shapes": shapes}
+
+    @classmethod
+    def from_parts(cls, arrays: dict[str, np.ndarray], content: dict[str, Any], path: Path) -> Setup:
+        """What `to_parts` gave; `path` is for the error."""
+        _check(content, path)
+        named = _unpacked(arrays, content["shapes"], "named/")
+        swaps = {n.removeprefix("swaps/"): v.astype(np.int64) for n, v in arrays.items() if n.startswith("swaps/")}
+        return cls(content["identity"], content["minimum_area"], content["facts"], named, swaps)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One pass over a trained network: on validation captions to choose its guidance, or on test captions.
+
+    Args:
+        network: fingerprint of its weights.
+        identity: that of the setup it was scored in.
+        points: by guidance scale.
+        guidance: the chosen scale, of a test.
+        facts: of the training: "seconds", "steps", "batch_size".
+        swapped: bool (M,) by name, of a test at the chosen scale: whether the referee sees the label of each swap,
+            "seen_with" and "seen_without", and whether the own layout holds it, "drawn_with" and "drawn_without".
+    """
+
+    network: str
+    identity: str
+    points: dict[float, Point]
+    guidance: float | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    swapped: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def chosen(self) -> Point:
+        """What was found at the chosen scale."""
+        return self.points[self.guidance]
+
+    def save(self, folder: Path, name: str) -> None:
+        """Write <folder>/<name>, atomically."""
+        save_compressed(Path(folder) / f"{name}{SUFFIX}", *self.to_parts())
+
+    @classmethod
+    def load(cls, folder: Path, name: str) -> Record:
+        """Raises CheckpointError where it is missing or damaged."""
+        path = Path(folder) / f"{name}{SUFFIX}"
+        return cls.from_parts(*load_compressed(path), path)
+
+    def to_parts(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """As arrays and JSON types; all scales stand in one array."""
+        points = list(self.points.values())
+        bits, shapes = _packed({f"bits/{name}": np.stack([p.bits[name] for p in points]) for name in points[0].bits})
+        swapped, more = _packed({f"swapped/{name}": bits for name, bits in self.swapped.items()})
+        names = points[0].values
+        values = {f"values/{name}": np.stack([p.values[name] for p in points]).astype(np.float16) for name in names}
+        content = {"format": FORMAT, "network": self.network, "identity": self.identity, "guidance": self.guidance}
+        content |= {"scales": list(self.points), "scalars": [p.scalars for p in points], "facts": self.facts}
+        return {**bits, **swapped, **values}, {**content, "shapes": shapes | more}
+
+    @classmethod
+    def from_parts(cls, arrays: dict[str, np.ndarray], content: dict[str, Any], path: Path) -> Record:
+        """What `to_parts` gave; `path` is for the error."""
+        _check(content, path)
+        bits, swapped = (_unpacked(arrays, content["shapes"], part) for part in ("bits/", "swapped/"))
+        values = {n.removeprefix("values/"): each for n, each in arrays.items() if n.startswith("values/")}
+        points = {
+            scale: Point(
+                {name: rows[i] for name, rows in bits.items()},
+                {name: rows[i].astype(np.float64) for name, rows in values.items()},
+                content["scalars"][i],
+            )
+            for i, scale in enumerate(content["scales"])
+        }
+        facts = {"guidance": content["guidance"], "facts": content["facts"], "swapped": swapped}
+        return cls(content["network"], content["identity"], points, **facts)
 
 
 @dataclass
 class Study:
-    """Records of a finished or growing study.
+    """All records of a study that are there, finished or growing: validations and tests by trial."""
 
-    Args:
-        minimum_area: pixels from which a class counts.
-        identity: fingerprint of all that decides scores but the networks; empty for released records of old.
-        networks: fingerprint of the weights behind each trial.
-        guidance: of each model, chosen on validation captions with its first network.
-        validation: of each model, its scores on validation captions at every scale.
-        trials: scores on test captions at the chosen scale.
-        sweeps: scores on test captions at every scale, where the study has them.
-        tensors: "<trial>/<count>" of every caption, and "<trial>/features".
-    """
-
-    minimum_area: int
-    identity: str = ""
-    guidance: dict[str, float] = field(default_factory=dict)
-    validation: dict[str, tuple[Scores, ...]] = field(default_factory=dict)
-    trials: dict[Trial, Scores] = field(default_factory=dict)
-    sweeps: dict[Trial, tuple[Scores, ...]] = field(default_factory=dict)
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-    networks: dict[Trial, str] = field(default_factory=dict)
+    setup: Setup
+    validations: dict[Trial, Record] = field(default_factory=dict)
+    tests: dict[Trial, Record] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path) -> Study:
-        """Raises CheckpointError where a file is missing or damaged."""
-        path = Path(folder) / "study.json"
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            tensors = load_tensors(Path(folder) / RECORDS)[0]
-            if "format" not in content:
-                content = _from_first_format(content, tensors)
-            trials = {key: Trial(each["model"], each["pairs"], each["seed"]) for key, each in content["trials"].items()}
-            return cls(
-                content["minimum_area"],
-                content.get("identity", ""),
-                content["guidance"],
-                {model: _points(rows) for model, rows in content["validation"].items()},
-                {trials[key]: Scores.from_dict(each["scores"]) for key, each in content["trials"].items()},
-                {trials[key]: _points(rows) for key, rows in content["sweeps"].items()},
-                tensors,
-                {trials[key]: network for key, network in content.get("networks", {}).items()},
-            )
-        except CheckpointError:
-            raise
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"{path} is missing or damaged: run the study again") from error
+        """The released study of a folder, else the records of its trials; those of another setup are left out.
 
-    def save(self, folder: Path) -> None:
-        """Write study.json and the tensors; the first one last, so that it never speaks of tensors that are missing."""
-        save_tensors(Path(folder) / RECORDS, self.tensors)
-        content = {
-            "format": FORMAT,
-            "minimum_area": self.minimum_area,
-            "identity": self.identity,
-            "networks": {trial.key: network for trial, network in self.networks.items()},
-            "guidance": self.guidance,
-            "validation": {model: [point.to_dict() for point in points] for model, points in self.validation.items()},
-            "trials": {trial.key: {**vars(trial), "scores": found.to_dict()} for trial, found in self.trials.items()},
-            "sweeps": {trial.key: [point.to_dict() for point in points] for trial, points in self.sweeps.items()},
-        }
-        write_json(Path(folder) / "study.json", content)
-
-    def trials_of(self, model: str, pairs: int | None = None) -> list[Trial]:
-        """Trials of a model, in order of pairs and seed."""
-        return sorted(trial for trial in self.trials if trial.model == model and pairs in (None, trial.pairs))
-
-    def ratios(self, model: str, measure: str, pairs: int | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(hits, cases) of every caption for each trial of a model: the sums divided are the measure."""
-        ratio = MEASURES[measure].ratio
-        found = []
-        for trial in self.trials_of(model, pairs):
-            counts = {name: self._count(trial, name) for name in (ratio.hits, *ratio.cases)}
-            hits, cases = ratio.factor * counts[ratio.hits], sum(counts[name] for name in ratio.cases)
-            found.append(sample_ratios(hits, cases) if ratio.per_caption else (hits, cases))
-        return found
-
-    def compare(self, ours: str, theirs: str, pairs: int | None = None) -> dict[str, Any]:
-        """Differences ours - theirs by key of MEASURES, {"value", "low", "high"} each, and the number of "trainings".
-
-        Ratios by `statistics.difference`, over seeds and captions; "frechet" from the trainings alone, paired by seed
-        and pairs, by Student's t: no interval for a single pair. A measure that does not apply is absent. Without
-        `pairs` the trainings on all sizes stand together, so that a difference between sizes widens the interval.
-        Raises DataError where their trainings do not pair.
+        Raises CheckpointError where there is neither, or a file is damaged.
         """
-        sides = [self.trials_of(model, pairs) for model in (ours, theirs)]
-        if not sides[0] or len({tuple((trial.pairs, trial.seed) for trial in side) for side in sides}) != 1:
-            raise DataError(f"'{ours}' and '{theirs}' were trained with other seeds or pairs: finish the study first")
-        result: dict[str, Any] = {}
-        for measure in MEASURES.values():
-            if measure.ratio and self._applies(measure.key, sides[0]):
-                found = difference(*(self.ratios(model, measure.key, pairs) for model in (ours, theirs)))
-                if found["value"] is not None:
-                    result[measure.key] = _ends(found)
-        distances = [[self.trials[trial]["frechet"]["value"] for trial in side] for side in sides]
-        result["frechet"] = _ends(seed_interval([a - b for a, b in zip(*distances, strict=True)]))
-        result["trainings"] = len(distances[0])
-        return result
+        folder = Path(folder)
+        if (folder / RELEASE).is_file():
+            return cls._released(folder / RELEASE)
+        study = cls(Setup.load(folder))
+        for kept, name in zip((study.validations, study.tests), PASSES):
+            for path in sorted(folder.glob(f"*/{name}{SUFFIX}")):
+                record = Record.load(path.parent, name)
+                if record.identity == study.setup.identity:
+                    kept[Trial.of(path.parent.name)] = record
+        return study
 
-    def curve(self, trial: Trial) -> GuidanceCurve:
-        """All guidance scales of one trial.
+    def release(self, folder: Path) -> Path:
+        """Write all records as one file into `folder`; returns its path."""
+        arrays, content = {}, {"format": FORMAT}
+        parts = {"setup": self.setup}
+        for name, kept in zip(PASSES, (self.validations, self.tests)):
+            parts |= {f"{name}/{trial.key}": record for trial, record in sorted(kept.items())}
+        for prefix, part in parts.items():
+            own, content[prefix] = part.to_parts()
+            arrays |= {f"{prefix}/{name}": array for name, array in own.items()}
+        save_compressed(Path(folder) / RELEASE, arrays, content)
+        return Path(folder) / RELEASE
 
-        Raises DataError where the study scored its networks at the chosen scale alone (`study.sweep`).
-        """
-        if trial not in self.sweeps:
-            raise DataError(
-                f"the study holds no sweep of {trial.key}: set study.sweep in its profile and run it in a new folder"
-            )
-        return GuidanceCurve(self.sweeps[trial], self.trials[trial].guidance)
+    @classmethod
+    def _released(cls, path: Path) -> Study:
+        arrays, content = load_compressed(path)
+        _check(content, path)
 
-    def first_scores(self) -> dict[str, dict[int, Scores]]:
-        """{model: {number of pairs: scores}} of a model's first training on each number of pairs."""
-        rows: dict[str, dict[int, Scores]] = {}
-        for trial in sorted(self.trials):
-            rows.setdefault(trial.model, {}).setdefault(trial.pairs, self.trials[trial])
-        return rows
+        def parts(prefix: str):
+            own = {n.removeprefix(f"{prefix}/"): each for n, each in arrays.items() if n.startswith(f"{prefix}/")}
+            return own, content[prefix], path
 
-    def _count(self, trial: Trial, name: str) -> np.ndarray:
-        return self.tensors[f"{trial.key}/{name}"].double().numpy()
-
-    def _applies(self, key: str, trials: list[Trial]) -> bool:
-        """Whether trainings have the counts of a measure, and captions that it takes for granted."""
-        if MEASURES[key].of_all_classes and any(f"{trial.key}/attributes_named" in self.tensors for trial in trials):
-            return False
-        return any(f"{trial.key}/{MEASURES[key].ratio.hits}" in self.tensors for trial in trials)
+        kept: dict[str, dict[Trial, Record]] = {name: {} for name in PASSES}
+        for prefix in content:
+            name, _, key = prefix.partition("/")
+            if key:
+                kept[name][Trial.of(key)] = Record.from_parts(*parts(prefix))
+        return cls(Setup.from_parts(*parts("setup")), *(kept[name] for name in PASSES))
 
 
-def _ends(estimate: Estimate) -> dict[str, float | None]:
-    return {name: estimate[name] for name in ("value", "low", "high")}
+def _packed(bits: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, list[int]]]:
+    """Bits, eight to a byte, and the shapes that they had."""
+    packed = {name: np.packbits(np.asarray(each, bool)) for name, each in bits.items()}
+    return packed, {name: list(np.shape(each)) for name, each in bits.items()}
 
 
-def _points(rows: list[dict]) -> tuple[Scores, ...]:
-    return tuple(Scores.from_dict(row) for row in rows)
-
-
-# In the first format recall of classes was pooled under the names that the paper's mean over images has now.
-_RENAMED = {"semantic_recall": "semantic_recall_pooled", "semantic_recall_area": "semantic_recall_area_pooled"}
-_RECALLS = {"semantic_recall": "both_1px", "semantic_recall_area": "both"}
-
-
-def _from_first_format(content: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Any]:
-    """The content of study.json as it is written now. The paper's recalls follow exactly from the counts of captions;
-    points of which no counts were kept (validation, other scales) have the pooled ones alone."""
-    trials, sweeps = {}, {}
-    for key, each in content["trials"].items():
-        scores = _scores_from_first_format(each["scores"], each["guidance"])
-        for name, hits in _RECALLS.items():
-            counts = [tensors[f"{key}/{count}"].double().numpy() for count in (hits, "named")]
-            scores[name] = mean_ratio(*counts)
-        trials[key] = {"model": each["model"], "pairs": each["pairs"], "seed": each["seed"], "scores": scores}
-    for key, points in content.get("sweeps", {}).items():
-        rows = [_scores_from_first_format(found, float(scale)) for scale, found in points.items()]
-        chosen = trials[key]["scores"]
-        sweeps[key] = [chosen if row["guidance"] == chosen["guidance"] else row for row in rows]
-    validation = {
-        model: [_scores_from_first_format(found, float(scale)) for scale, found in points.items()]
-        for model, points in content["val"].items()
+def _unpacked(arrays: dict[str, np.ndarray], shapes: dict[str, list[int]], prefix: str) -> dict[str, np.ndarray]:
+    """Bits by their names without the prefix."""
+    return {
+        name.removeprefix(prefix): np.unpackbits(arrays[name], count=int(np.prod(shape))).astype(bool).reshape(shape)
+        for name, shape in shapes.items()
+        if name.startswith(prefix)
     }
-    return {**content, "trials": trials, "sweeps": sweeps, "validation": validation}
 
 
-def _scores_from_first_format(content: dict[str, Any], guidance: float | None) -> dict[str, Any]:
-    found = {_RENAMED.get(name, name): value for name, value in content.items()} | {"guidance": guidance}
-    found["chance"] = {_RENAMED.get(name, name): value for name, value in content["chance"].items()}
-    if "kid" in found:
-        found["kid"] = without_interval(found["kid"]["value"], found["frechet"]["n"])
-    if found.get("attribute_macro") is not None:
-        named = sum(estimate["n"] > 0 for estimate in found["per_attribute"].values())
-        found["attribute_macro"] = without_interval(found["attribute_macro"], named)
-    else:
-        found.pop("attribute_macro", None)
-    return found
+def _check(content: dict[str, Any], path: Path) -> None:
+    if content.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is of another format than {FORMAT}: delete it and run the study again")

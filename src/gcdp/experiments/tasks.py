@@ -1,0 +1,153 @@
+"""The tasks behind a profile, in order of importance: data, referees, trainings, and the scoring of a study.
+
+A task is done when what it leaves on disk is there and is that of now. So a list of tasks goes on where it stopped,
+whoever did the first part of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+
+from gcdp.errors import DataError
+from gcdp.experiments.datasets import (
+    open_captions,
+    open_pairs,
+    open_text,
+    prepare_captions,
+    prepare_pairs,
+    prepare_text,
+)
+from gcdp.experiments.models import fit
+from gcdp.experiments.profile import Profile
+from gcdp.experiments.referees import make_referees
+from gcdp.experiments.runs import Run, prepare_run
+from gcdp.experiments.sections import SPLITS
+from gcdp.experiments.selection import trained_models
+from gcdp.experiments.study import Trial, group, in_pipeline, is_trained, train_trial, trial_run, trials
+from gcdp.experiments.study_scoring import Scoring, current, study_identity
+from gcdp.toy.worlds import WORLDS
+
+KINDS = ("data", "referees", "train", "validate", "test")
+PASS = {"validate": "validation", "test": "test"}
+
+
+@dataclass(frozen=True, order=True)
+class Task:
+    """One piece of work: its domain, one of KINDS, and what it is about, a trial or a model of the pipeline."""
+
+    domain: str
+    kind: str
+    model: str = ""
+    trial: Trial | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called in the table, and its files."""
+        about = self.trial.key if self.trial else self.model
+        return "-".join(part for part in (self.domain, self.kind, about) if part)
+
+    @property
+    def kin(self) -> tuple[str, ...]:
+        """What tasks that take about as long have in common."""
+        return self.kind, self.domain, self.trial.model if self.trial else self.model
+
+
+def data_tasks(profiles: dict[str, Profile]) -> list[Task]:
+    """One for each domain: pairs, captions and encoded text."""
+    return [Task(domain, "data") for domain in profiles]
+
+
+def plan(profiles: dict[str, Profile]) -> list[Task]:
+    """All other tasks, the most important first; those of the domains take turns.
+
+    Per domain: the referees; all models with the first seed on all pairs; the other models of the pipeline; further
+    seeds; fewer pairs. Networks are scored as soon as they are trained. The data must be there.
+    """
+    turns = zip_longest(*(_domain_plan(profile, domain) for domain, profile in profiles.items()))
+    return [task for task in chain.from_iterable(turns) if task is not None]
+
+
+def _domain_plan(profile: Profile, domain: str) -> list[Task]:
+    tasks, study = [Task(domain, "referees")], profile.study
+    planned = list(trials(profile, len(open_pairs(profile, domain, "train")))) if study.models else []
+    inside = {trial.model for trial in planned if in_pipeline(profile, domain, trial)}
+    others = [Task(domain, "train", model) for model in trained_models(profile) if model not in inside]
+    first = [trial for trial in planned if trial.seed == study.seeds[0] and trial.pairs == planned[0].pairs]
+    for trial in planned:
+        tasks += [Task(domain, "train", trial=trial), Task(domain, "validate", trial=trial)]
+        if trial.seed == study.seeds[-1]:
+            tasks += [Task(domain, "test", trial=each) for each in group(profile, trial)]
+        if trial == first[-1]:
+            tasks += others
+    return tasks if planned else [*tasks, *others]
+
+
+def needs(profile: Profile, task: Task) -> set[Task]:
+    """The tasks that have to be done before this one."""
+    if task.kind == "validate":
+        return {Task(task.domain, "referees"), Task(task.domain, "train", trial=task.trial)}
+    if task.kind == "test":
+        return {Task(task.domain, "validate", trial=each) for each in group(profile, task.trial)}
+    return set()
+
+
+def training(profile: Profile, task: Task) -> Run:
+    """What a task of kind "train" trains."""
+    if task.trial:
+        return trial_run(profile, task.domain, task.trial)
+    return prepare_run(profile, task.domain, task.model)
+
+
+def is_done(profile: Profile, task: Task) -> bool:
+    """Whether what a task leaves is there, and is that of now; asked once the tasks that it needs are done.
+
+    Of referees it is never said: `make_referees` keeps those that are what training would give, in seconds.
+    Raises CheckpointError where a network is there that was trained in another way, DataError where data cannot be
+    read that no program can draw anew.
+    """
+    domain, trial = task.domain, task.trial
+    if task.kind == "data":
+        return _has_data(profile, domain)
+    if task.kind == "train":
+        return is_trained(profile, domain, trial.model if trial else task.model, training(profile, task))
+    if task.kind == "referees":
+        return False
+    return current(profile, domain, trial, PASS[task.kind], study_identity(profile, domain)) is not None
+
+
+def do(profile: Profile, task: Task) -> None:
+    """Do a task, going on where it stopped. Raises what its training or scoring raises."""
+    domain = task.domain
+    if task.kind == "data":
+        prepare_pairs(profile, domain)
+        prepare_captions(profile, domain)
+        prepare_text(profile, domain)
+    elif task.kind == "referees":
+        make_referees(profile, domain)
+    elif task.kind == "train" and task.trial:
+        train_trial(profile, domain, task.trial)
+    elif task.kind == "train":
+        run = prepare_run(profile, domain, task.model)
+        if not is_trained(profile, domain, task.model, run):
+            fit(profile, task.model, run)
+    else:
+        scoring = Scoring(profile, domain)
+        (scoring.validate if task.kind == "validate" else scoring.test)(task.trial)
+
+
+def _has_data(profile: Profile, domain: str) -> bool:
+    data = profile.domain(domain)
+    try:
+        sizes = {open_pairs(profile, domain, split).size for split in SPLITS}
+        for split in SPLITS:
+            open_captions(profile, domain, split)
+        open_text(profile, domain)
+    except DataError as error:
+        if data.source in WORLDS:
+            return False
+        raise DataError(
+            f"pairs, captions or text of {domain} are missing: run the notebooks 01 to 03 of profile "
+            f"'{profile.name}' first, `make PROFILE={profile.name} STAGES=text`"
+        ) from error
+    return data.source not in WORLDS or sizes == {tuple(data.size)}

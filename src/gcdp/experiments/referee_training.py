@@ -36,19 +36,28 @@ from gcdp.evaluation.referees.segmenter import (
     load_segmenter,
     save_segmenter,
 )
+from gcdp.evaluation.spoiling import SpoilingConfig, spoil_batch
 from gcdp.provenance import source_fingerprint
 from gcdp.training.distributed import make_accelerator
 from gcdp.training.loop import Losses, fit
 from gcdp.training.recipe import TrainConfig
 from gcdp.validation import to_dict
 
+UNSPOILED = SpoilingConfig()
+
 
 def train_segmenter(
-    config: SegmenterConfig, pairs: PairDataset, recipe: TrainConfig, state_folder: Path, folder: Path
+    config: SegmenterConfig,
+    pairs: PairDataset,
+    recipe: TrainConfig,
+    state_folder: Path,
+    folder: Path,
+    spoiling: SpoilingConfig = UNSPOILED,
 ) -> Segmenter:
     """Train a referee on `pairs` and write its EMA weights to `folder`; resume from `state_folder`.
 
-    The loss is the cross-entropy of every pixel. Raises what `gcdp.training.loop.fit` raises.
+    The loss is the cross-entropy of every pixel, in images spoiled at random as `spoiling` says. Raises what
+    `gcdp.training.loop.fit` raises.
     """
     classes = pairs.store.classes
 
@@ -57,18 +66,24 @@ def train_segmenter(
         return F.cross_entropy(logits.float(), batch["y"])
 
     make, identity = partial(SegmentationNet, config, classes.num_classes), {"segmenter": to_dict(config)}
-    trained = _train(make, loss, pairs, recipe, state_folder, config, identity, column="layout")
+    trained = _train(make, loss, pairs, recipe, state_folder, config, identity, spoiling, column="layout")
     save_segmenter(folder, trained.weights, config, classes, trained.facts)
     trained.curve.copy_to(folder / "curve.csv")
     return load_segmenter(folder, trained.device)
 
 
 def train_attributes(
-    config: AttributeNetConfig, pairs: PairDataset, recipe: TrainConfig, state_folder: Path, folder: Path
+    config: AttributeNetConfig,
+    pairs: PairDataset,
+    recipe: TrainConfig,
+    state_folder: Path,
+    folder: Path,
+    spoiling: SpoilingConfig = UNSPOILED,
 ) -> AttributeReferee:
     """Train a referee on `pairs` and write its EMA weights to `folder`; resume from `state_folder`.
 
-    The loss is the binary cross-entropy of the attributes that captions can name. Random flips are the dataset's: a
+    The loss is the binary cross-entropy of the attributes that captions can name; see `train_segmenter` for
+    `spoiling`. Random flips are the dataset's: a
     mirrored face has the same attributes. Raises DataError for pairs without attributes, and what
     `gcdp.training.loop.fit` raises.
     """
@@ -87,7 +102,7 @@ def train_attributes(
 
     make = partial(AttributeNet, config, len(table.names))
     identity = {"attribute_net": to_dict(config), "attributes": table.to_dict()}
-    trained = _train(make, loss, pairs, recipe, state_folder, config, identity)
+    trained = _train(make, loss, pairs, recipe, state_folder, config, identity, spoiling)
     save_attributes(folder, trained.weights, config, table, trained.facts)
     trained.curve.copy_to(folder / "curve.csv")
     return load_attributes(folder, trained.device)
@@ -100,12 +115,13 @@ def train_two_tower(
     recipe: TrainConfig,
     state_folder: Path,
     folder: Path,
+    spoiling: SpoilingConfig = UNSPOILED,
 ) -> TwoTowerReferee:
     """Train a referee on `pairs` and write its EMA weights to `folder`; resume from `state_folder`.
 
     The loss is InfoNCE in both directions with a learned temperature. All captions of `pairs` are encoded before the
-    first step. Raises ConfigError for batches of one pair, which has nothing to be told from, and what
-    `gcdp.training.loop.fit` raises.
+    first step; see `train_segmenter` for `spoiling`. Raises ConfigError for batches of one pair, which has nothing to
+    be told from, and what `gcdp.training.loop.fit` raises.
     """
     if recipe.batch_size < 2:
         raise ConfigError(f"batch_size must be at least 2 for an alignment referee, got {recipe.batch_size}")
@@ -118,19 +134,22 @@ def train_two_tower(
 
     make = partial(TwoTower, config, pooled_text.encoder.width)
     identity = {"two_tower": to_dict(config), "text": pooled_text.to_dict()}
-    trained = _train(make, loss, pairs, recipe, state_folder, config, identity)
+    trained = _train(make, loss, pairs, recipe, state_folder, config, identity, spoiling)
     save_two_tower(folder, trained.weights, config, identity["text"], trained.facts)
     trained.curve.copy_to(folder / "curve.csv")
     return load_two_tower(folder, pooled_text.encoder, trained.device)
 
 
-def referee_facts(config: Any, pairs: PairDataset, recipe: TrainConfig) -> dict[str, Any]:
+def referee_facts(
+    config: Any, pairs: PairDataset, recipe: TrainConfig, spoiling: SpoilingConfig = UNSPOILED
+) -> dict[str, Any]:
     """What a trained referee notes of its training, JSON types: all that decides its weights, the code included.
 
     `config` is that of its network. A referee is kept as long as these facts stay the same.
     """
     code = source_fingerprint("gcdp.experiments.referee_training")
     facts = {"scenes": len(pairs), "split": pairs.store.split, "network": to_dict(config), "recipe": to_dict(recipe)}
+    facts |= {"spoiling": to_dict(spoiling)}
     return {**facts, "data": pairs.fingerprint, "code": code}
 
 
@@ -149,6 +168,7 @@ def _train(
     state_folder: Path,
     config: Any,
     identity: dict[str, Any],
+    spoiling: SpoilingConfig,
     column: str = "image",
 ) -> _Trained:
     """Train the network that `make` draws on one process; it is small.
@@ -160,9 +180,12 @@ def _train(
     torch.manual_seed(recipe.seed)
 
     def losses(forward, batch: dict, generator: torch.Generator) -> Losses:
-        value = loss(forward, batch)
+        x = spoil_batch(batch["x"], spoiling, generator).contiguous(memory_format=torch.channels_last)
+        value = loss(forward, {**batch, "x": x})
         return Losses(value, {column: value})
 
     label = "training of the referee"
+    identity = {**identity, "spoiling": to_dict(spoiling)}
     result = fit(make(), losses, pairs, recipe, state_folder, identity, accelerator, label=label)
-    return _Trained(result.weights, result.curve, referee_facts(config, pairs, recipe), accelerator.device)
+    facts = referee_facts(config, pairs, recipe, spoiling)
+    return _Trained(result.weights, result.curve, facts, accelerator.device)

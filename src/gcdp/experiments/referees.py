@@ -184,11 +184,12 @@ def _make(profile: Profile, domain: str, part: str, settings, open_training_pair
         return
     pairs = open_training_pairs(profile, domain)
     state, facts = profile.results_folder("checkpoints", f"{domain}-{part or 'referee'}"), _facts(folder)
-    if facts == referee_facts(settings.network, pairs, settings.train):
+    spoiling = profile.referee.spoiling
+    if facts == referee_facts(settings.network, pairs, settings.train, spoiling):
         return
     if facts is not None:  # its finished training would otherwise count as that of the new one
         shutil.rmtree(state, ignore_errors=True)
-    train(settings.network, pairs, settings.train, state, folder)
+    train(settings.network, pairs, settings.train, state, folder, spoiling)
 
 
 def _facts(folder: Path) -> dict[str, Any] | None:
@@ -200,8 +201,8 @@ def _facts(folder: Path) -> dict[str, Any] | None:
         return {}
 
 
-def _train_two_tower(profile: Profile, network, pairs: PairDataset, recipe, state: Path, folder: Path) -> None:
-    train_two_tower(network, pairs, PooledText(_encoder(profile)), recipe, state, folder)
+def _train_two_tower(profile: Profile, network, pairs: PairDataset, *how) -> None:
+    train_two_tower(network, pairs, PooledText(_encoder(profile)), *how)
 
 
 def referee_hashes(profile: Profile, domain: str) -> list[str]:

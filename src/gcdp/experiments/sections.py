@@ -10,6 +10,7 @@ from gcdp.errors import ConfigError
 from gcdp.evaluation.referees.alignment import TwoTowerConfig
 from gcdp.evaluation.referees.attributes import AttributeNetConfig
 from gcdp.evaluation.referees.segmenter import SegmenterConfig
+from gcdp.evaluation.spoiling import SpoilingConfig
 from gcdp.training.recipe import TrainConfig
 from gcdp.validation import require_one_of, require_range
 
@@ -162,13 +163,17 @@ class AlignmentConfig:
 
 @dataclass(frozen=True)
 class RefereeConfig:
-    """The network that reads layouts off images. `segmenter` is ours, trained here; other names are pretrained."""
+    """The network that reads layouts off images. `segmenter` is ours, trained here; other names are pretrained.
+
+    `spoiling` is what all networks trained here learn to see through; by default their images are clean.
+    """
 
     name: str = "segmenter"
     folder: str = ""  # local copy of a pretrained referee's files
     scenes: int = 0  # generated worlds only: scenes drawn to train it; 0 takes the train split
     network: SegmenterConfig = SegmenterConfig()
     train: TrainConfig = TrainConfig()
+    spoiling: SpoilingConfig = SpoilingConfig()
     attributes: AttributesConfig = AttributesConfig()
     alignment: AlignmentConfig = AlignmentConfig()
 

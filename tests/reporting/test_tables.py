@@ -18,6 +18,7 @@ from gcdp.reporting.tables import (
     by_own_class,
     class_rows,
     markdown,
+    spoiled_rows,
     table_rows,
     write_csv,
 )
@@ -82,6 +83,21 @@ def test_the_papers_numbers_are_told_from_ours(table):
     paper = table[-1]
     assert (paper["model"], paper["distance"], paper["mIoU"], paper["FSD"]) == ("GCDP", "FID 20.36", "65.80", "42.22")
     assert paper["protocol"] == "without text" and paper["n"] == "" and paper["mIoU_all"] == paper["F1"] == "–"
+
+
+def test_images_that_the_referee_cannot_read_have_no_scores_of_text():
+    spoiled = [(0.1, 0.9), (0.73, 0.61), (0.8, 0.4)]  # the joint model lies at 0.75: J 0.55
+    rows = table_rows(RECORDS, referee(point(shift=0.1, frechet=estimate(0.2)), spoiled=spoiled))
+    joint, free = (pick(rows, "joint", protocol) for protocol in ("with text", "without text"))
+    assert {joint[name] for name in ("recall_1px", "precision", "F1")} == {"unreadable"} and joint["attributes"] == "–"
+    assert joint["distance"].startswith("0.750") and joint["mIoU"].startswith("0.500")  # neither asks for the text
+    assert "unreadable" not in {*free.values(), *rows[0].values(), *pick(rows, "zebra", "with text").values()}
+
+
+def test_spoiled_images_have_a_row_each():
+    rows = spoiled_rows(referee(point(), spoiled=[(0.25, 0.75)]).spoiled)
+    kept = {"frechet": "0.250", "j": "0.750", "attribute_j": "0.750"}
+    assert rows == [{"images": "spoiled 0", "n": "8", **kept}] and spoiled_rows([]) == []
 
 
 def test_markdown_has_a_line_for_each_row(table):
@@ -169,6 +185,13 @@ def test_all_attributes_stand_beside_chance(rows):
     own, following = (list(row.values())[2:] for row in rows[2:])
     assert own[:3] == ["0.875 [0.750, 1.000]", "0.500 [0.375, 0.625]", "0.250 [0.125, 0.375]"]
     assert following == ["0.375 [0.250, 0.500]"] + ["0.250 [0.125, 0.375]"] * 3
+
+
+def test_trainings_whose_images_cannot_be_read_say_so():
+    far = {"joint": {500: Scores({"frechet": estimate(3.0)} | ROWS["joint"][500].measures, **{
+        "chance": ROWS["joint"][500].chance, "per_attribute": ROWS["joint"][500].per_attribute})}}  # fmt: skip
+    rows = attribute_rows(ROWS | far, referee(FACES.ceiling, spoiled=[(0.0, 0.9), (2.0, 0.7)]))
+    assert {row["joint, 500"] for row in rows} == {"unreadable"} and rows[0]["image-only, 500"] == "0.50 [0.25, 0.75]"
 
 
 def test_such_tables_are_written_with_their_own_columns(rows, tmp_path):

@@ -5,24 +5,21 @@ import csv
 import pytest
 from worlds.hand_made import estimate, external, point, record, referee
 
-from gcdp.data.attributes import AttributeTable
-from gcdp.data.classes import CELEBA
 from gcdp.evaluation.scores import Scores
 from gcdp.evaluation.statistics import without_interval
 from gcdp.reporting.tables import (
-    OWN_CLASS,
     PAPER_TABLE_1,
     TABLE_1_COLUMNS,
     aligned,
     attribute_rows,
-    by_own_class,
     class_rows,
+    group_rows,
     markdown,
+    marked,
     spoiled_rows,
     table_rows,
     write_csv,
 )
-from gcdp.toy.faces.world import COLUMNS
 
 RECORDS = {"zebra": external(), "latent": record(miou=None), "joint": record(), "palette": external(text=False)}
 REFEREE = referee(point(shift=0.1))
@@ -203,13 +200,13 @@ def test_such_tables_are_written_with_their_own_columns(rows, tmp_path):
     assert lines[0] == "| " + " | ".join(columns) + " |" and len(lines) == 6
 
 
-def test_attributes_with_a_class_of_their_own_are_pooled_apart():
-    found = {"Wearing_Hat": (0.5, 4), "Eyeglasses": (1.0, 2), "Smiling": (0.25, 8), "Bangs": (None, 0)}
-    per_attribute = {name: estimate(value, n=n) for name, (value, n) in found.items()}
-    groups = by_own_class(Scores({}, per_attribute=per_attribute))
-    assert (groups["own class"]["value"], groups["own class"]["n"]) == (4 / 6, 6)
-    assert (groups["no class"]["value"], groups["no class"]["n"]) == (2 / 8, 8)
-    assert set(OWN_CLASS.values()) <= set(CELEBA.names) and set(OWN_CLASS) <= set(AttributeTable.of(COLUMNS).names)
+def test_groups_of_attributes_stand_above_their_chance_and_small_ones_are_marked():
+    found = {"recall": estimate(0.75, n=50), "chance": estimate(0.5, n=50), "j": estimate(0.25, n=50)}
+    groups = {"own class": {**found, "n": 50, "attributes": []}, "lips and brows": {**found, "chance": None, "n": 39}}
+    first, second = group_rows({"joint": Scores({}, groups=groups), "old": Scores({})})
+    assert (first["model"], first["group"], first["above"], first["n"]) == ("joint", "own class", "+0.250", "50")
+    assert first["J"].startswith("0.250") and (second["above"], second["n"]) == ("–", "39*")
+    assert marked("hat", 40) == "hat" and marked("hat", 39) == "hat*" and marked("all", None) == "all"
 
 
 def test_plain_text_columns_are_aligned():

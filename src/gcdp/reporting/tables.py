@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gcdp.evaluation.attribute_groups import FEWEST
 from gcdp.evaluation.measures import MEASURES
 from gcdp.evaluation.readability import UNREADABLE
 from gcdp.evaluation.scores import Scores
-from gcdp.evaluation.statistics import Estimate, proportion
 from gcdp.experiments.records import EvaluationRecord, RefereeRecord
 from gcdp.reporting.figures import label, order
 from gcdp.reporting.formatting import DASH, estimate_text, number_text
@@ -22,14 +22,6 @@ PAPER_TABLE_1 = (
     ("Semantic Palette", "52.13", "53.17", "48.29"),
     ("GCDP", "20.36", "65.80", "42.22"),
 )
-# attributes of faces that are seen as a class of the layout; all others change the shape, color or texture of classes
-OWN_CLASS = {
-    "Eyeglasses": "eyeglasses",
-    "Mouth_Slightly_Open": "mouth",
-    "Wearing_Earrings": "earring",
-    "Wearing_Hat": "hat",
-    "Wearing_Necklace": "necklace",
-}
 TABLE_1_COLUMNS = (
     "model", "source", "protocol", "steps", "pairs_seen", "n", "guidance",
     *(measure.column for measure in MEASURES.values()), "FSD_of",
@@ -137,14 +129,25 @@ def spoiled_rows(spoiled: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     return rows
 
 
-def by_own_class(scores: Scores) -> dict[str, Estimate]:
-    """{"own class", "no class"}: recall of the attributes with and without a class of their own, cases pooled."""
-    pooled = {"own class": [0, 0], "no class": [0, 0]}
-    for name, found in scores.per_attribute.items():
-        cases = pooled["own class" if name in OWN_CLASS else "no class"]
-        cases[0] += round((found["value"] or 0) * found["n"])
-        cases[1] += found["n"]
-    return {name: proportion(*cases) for name, cases in pooled.items()}
+def group_rows(models: Mapping[str, Scores]) -> list[dict[str, str]]:
+    """Rows of the table of groups of attributes: recall above chance and J of each, for scores by name.
+
+    Keys: "model", "group", "recall", "chance", "above", "J", "n"; scores without groups have no rows.
+    """
+    rows = []
+    for name, scores in models.items():
+        for group, found in scores.groups.items():
+            recall, chance = ((found[key] or {}).get("value") for key in ("recall", "chance"))
+            above = None if recall is None or chance is None else recall - chance
+            row = {"model": name, "group": group, "recall": estimate_text(found["recall"])}
+            row |= {"chance": number_text(chance), "above": number_text(above, sign=True)}
+            rows.append(row | {"J": estimate_text(found["j"]), "n": marked(found["n"], found["n"])})
+    return rows
+
+
+def marked(text: object, n: int | None) -> str:
+    """A cell with "*" behind it where fewer than `FEWEST` cases are behind it."""
+    return f"{text}*" if n is not None and n < FEWEST else str(text)
 
 
 def aligned(rows: Sequence[Mapping[str, str]]) -> str:

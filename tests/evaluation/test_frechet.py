@@ -20,6 +20,7 @@ from gcdp.evaluation.frechet import (
     frechet_distance,
     fsd,
     kernel_distance,
+    kernel_estimate,
 )
 from gcdp.evaluation.statistics import resampled_rows
 
@@ -109,6 +110,16 @@ def test_kernel_distance_is_unbiased():
     rng = np.random.default_rng(4)
     values = [kernel_distance(rng.normal(size=(5, 3)), rng.normal(size=(4, 3))) for _ in range(300)]
     assert min(values) < 0 and abs(np.mean(values)) < 3 * np.std(values) / 300**0.5
+
+
+def test_the_interval_of_the_kernel_distance_covers_other_samples():
+    """200 sets of 60 from one Gaussian against a fixed set: 90 % of the intervals hold their mean."""
+    rng = np.random.default_rng(5)
+    real = rng.normal(size=(400, 4))
+    found = [kernel_estimate(rng.normal(0.4, 1, size=(60, 4)), real) for _ in range(200)]
+    mean = np.mean([each["value"] for each in found])
+    assert 0.85 < np.mean([each["low"] <= mean <= each["high"] for each in found]) < 0.99
+    assert found[0]["n"] == 60 and kernel_distance(X[:9], X[9:]) == kernel_estimate(X[:9], X[9:])["value"]
 
 
 def test_areas_are_percentages_at_any_size():

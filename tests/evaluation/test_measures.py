@@ -27,4 +27,12 @@ def test_the_papers_recall_is_a_mean_over_captions_of_the_counts_that_the_pooled
 
 
 def test_distances_are_better_the_lower_they_are():
-    assert {key for key, measure in MEASURES.items() if not measure.higher_is_better} == {"frechet", "kid", "fsd"}
+    lower = {key for key, measure in MEASURES.items() if not measure.higher_is_better}
+    assert lower == {"frechet", "kid", "fsd", "fpr"}
+
+
+def test_measures_whose_chance_is_zero_ask_for_text():
+    assert {key for key, each in MEASURES.items() if each.chance_is_zero} == {
+        "effect", "effect_layouts", "j", "j_layouts"
+    }  # fmt: skip
+    assert all(each.of_text for each in MEASURES.values() if each.chance_is_zero)

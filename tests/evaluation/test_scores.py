@@ -8,16 +8,18 @@ import pytest
 from gcdp.data.captions import caption_of, caption_with
 from gcdp.data.classes import ClassTable
 from gcdp.errors import DataError
-from gcdp.evaluation.frechet import estimate, fsd, kernel_distance
+from gcdp.evaluation.chance import of_others
+from gcdp.evaluation.correspondence import correspondence, label_weights, named_matrix, seen_matrix
+from gcdp.evaluation.frechet import estimate, fsd, kernel_distance, kernel_estimate
 from gcdp.evaluation.measures import MEASURES
 from gcdp.evaluation.referees.segmenter import Reading
 from gcdp.evaluation.scores import RealReference, Scores, ceiling, score
 
 TABLE = ClassTable("four", ("road", "car", "sky", "void"), ((0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 0, 0)), unlabeled=3)
-RNG = np.random.default_rng(0)
+RNG = np.random.default_rng(1)
 ESTIMATES = (
     "semantic_recall", "semantic_recall_pooled", "semantic_recall_area", "semantic_recall_area_pooled", "precision",
-    "precision_1px", "f1", "frechet", "miou", "miou_all", "fsd",
+    "precision_1px", "f1", "j", "j_layouts", "tpr", "fpr", "frechet", "miou", "miou_all", "fsd",
 )  # fmt: skip
 
 
@@ -29,7 +31,7 @@ def reading(layouts, mean=0.0):
     return Reading(layouts, RNG.normal(mean, 1, (len(layouts), 5)).astype(np.float32))
 
 
-LAYOUTS, SEEN = scenes(24, [0.5, 0.1, 0.3, 0.1]), scenes(24, [0.4, 0.2, 0.3, 0.1])
+LAYOUTS, SEEN = scenes(24, [0.55, 0.05, 0.3, 0.1]), scenes(24, [0.5, 0.12, 0.28, 0.1])
 CAPTIONS = [caption_of(layout, TABLE, RNG) for layout in LAYOUTS]
 GENERATED = reading(SEEN, mean=0.5)
 REAL = RealReference(reading(scenes(30, [0.4, 0.1, 0.4, 0.1])), scenes(30, [0.3, 0.2, 0.4, 0.1]))
@@ -49,7 +51,8 @@ def test_a_point_is_plain_json_and_repeats():
 def test_every_measure_has_its_own_input():
     point = score(GENERATED, LAYOUTS, CAPTIONS, TABLE, REAL, 2)
     assert point["frechet"] == estimate(GENERATED.features, REAL.features)
-    assert point.value("kid") == kernel_distance(GENERATED.features, REAL.features) and point["kid"]["low"] is None
+    assert point["kid"] == kernel_estimate(GENERATED.features, REAL.features)
+    assert point.value("kid") == kernel_distance(GENERATED.features, REAL.features)
     assert point["fsd"] == fsd(LAYOUTS, REAL.layouts, 4) and point.fsd_of == "layouts"
     assert point.areas["road"] == (SEEN == 0).mean() and sum(point.areas.values()) == pytest.approx(1)
     assert point["semantic_recall"]["value"] > point["semantic_recall_area"]["value"]
@@ -93,7 +96,9 @@ def test_a_model_without_layouts_is_scored_by_its_images():
     assert point["fsd"] == fsd(SEEN, REAL.reading.layouts, 4) and point.fsd_of == "referee"
     whole = score(GENERATED, LAYOUTS, CAPTIONS, TABLE, REAL, 2)
     point, whole = point.to_dict(), whole.to_dict()
-    assert {k for k in whole if point.get(k) != whole[k]} == {"miou", "miou_all", "fsd", "fsd_of", "per_class"}
+    assert {k for k in whole if point.get(k) != whole[k]} == {
+        "miou", "miou_all", "j_layouts", "fsd", "fsd_of", "per_class"
+    }  # fmt: skip
 
 
 def test_unconditional_samples_have_no_recall():
@@ -108,6 +113,7 @@ def test_the_ceiling_of_a_perfect_referee():
     real = reading(LAYOUTS)
     best = ceiling(real, CAPTIONS, LAYOUTS, TABLE, 2)
     assert list(best.to_dict()) == list(score(GENERATED, LAYOUTS, CAPTIONS, TABLE, REAL, 2).to_dict())
+    assert best.value("j_layouts") == 1
     for name in ("semantic_recall", "precision_1px", "miou"):
         assert best[name]["value"] == 1 and best[name]["n"] == 24
     assert best["frechet"] == estimate(real.features[::2], real.features[1::2])
@@ -132,7 +138,29 @@ def test_defects_are_refused(call, message):
         call()
 
 
-def test_chance_holds_every_image_against_the_next_caption():
+def test_j_is_that_of_the_classes_that_are_seen_from_the_area_on():
+    point = score(GENERATED, LAYOUTS, CAPTIONS, TABLE, REAL, 2)
+    named = named_matrix(CAPTIONS, TABLE)
+    found = correspondence(named, seen_matrix(SEEN, TABLE, 2), label_weights(named))
+    assert all(point[key] == found[key] for key in ("j", "tpr", "fpr"))
+    assert point["j_layouts"]["value"] == 1  # captions name what these layouts hold
+    for name, label in point.labels.items():
+        assert label["recall"] == pytest.approx(point.per_class[name]["recall_area"])
+        assert label["recall"] == pytest.approx(label["fpr"] + label["j"])
+    assert point.correspondence_measure == "j" and point.above_chance("j") == point.value("j")
+    assert "j" not in point.chance and not point.brief().labels
+
+
+def test_chance_is_the_mean_over_every_other_caption():
+    point, captions = score(GENERATED, LAYOUTS, CAPTIONS, TABLE, REAL, 2), np.array(CAPTIONS)
+    shifts = [score(GENERATED, None, np.roll(captions, k).tolist(), TABLE, REAL, 2) for k in range(1, 24)]
+    for key in ("semantic_recall", "semantic_recall_pooled", "semantic_recall_area", "precision", "f1"):
+        assert point.chance[key]["value"] == pytest.approx(np.mean([each.value(key) for each in shifts]))
+    assert of_others(np.array([1, 0, 1, 1])).tolist() == pytest.approx([2 / 3, 1, 2 / 3, 2 / 3])
+    assert np.isnan(of_others(np.ones((1, 2)))).all()
+
+
+def test_chance_of_two_images_is_that_of_each_others_captions():
     seen = np.stack([np.full((3, 4), label, np.uint8) for label in (0, 1)])
     captions = [caption_with([label], TABLE) for label in (0, 1)]  # each image shows its own class and nothing else
     point = score(reading(seen), None, captions, TABLE, REAL, 1)

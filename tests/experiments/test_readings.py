@@ -18,10 +18,10 @@ from gcdp.experiments.referees import Readings, Referees
 TABLE = AttributeTable.of(("Smiling", "Wearing_Hat", "Bangs", "Male"))  # Male is named by no wording
 CAPTIONS = ["a hat, smiling", "bangs", "smiling", "a sky thing"]
 PRESENT = np.array([[1, 0, 1, 1], [0, 1, 1, 0], [0, 0, 0, 1], [1, 1, 1, 1]], bool)
-# (hits, cases): own captions 1 of 2, 1 of 1, 0 of 1, 0 of 0; those of the next image 1 of 1, 0 of 1, 0 of 0, 2 of 2
-OWN, NEXT = 2 / 4, 3 / 4
-SCORES, NEXT_SCORES = np.array([30.0, 10.0, 20.0, 0.0]), np.array([4.0, 8.0, 0.0, 4.0])
-READINGS = Readings(None, PRESENT, SCORES.astype(np.float32), NEXT_SCORES.astype(np.float32))
+# own captions 1 of 2, 1 of 1, 0 of 1, 0 of 0; by the other three images 3/3 of 2, 2/3 of 1, 2/3 of 1, 0 of 0
+OWN, OTHERS = 2 / 4, 7 / 12
+SCORES, OTHER_SCORES = np.array([30.0, 10.0, 20.0, 0.0]), np.array([4.0, 8.0, 0.0, 4.0])
+READINGS = Readings(None, PRESENT, SCORES.astype(np.float32), OTHER_SCORES.astype(np.float32))
 FOUND = Scores(
     {"miou": without_interval(0.5, 4), "f1": without_interval(0.5, 4)},
     {"f1": without_interval(0.25, 4)},
@@ -46,9 +46,10 @@ class Counter:
     def __init__(self):
         self.asked = []
 
-    def score(self, images, captions):
+    def score_with_others(self, images, captions):
         self.asked.append(list(captions))
-        return np.array([image[0, 0, 0] * len(c.split()) for image, c in zip(images, captions)], np.float32)
+        scores = np.float32([[image[0, 0, 0] * len(c.split()) for c in captions] for image in images])
+        return scores.diagonal(), (scores.sum(1) - scores.diagonal()) / (len(captions) - 1)
 
 
 def segmenter():
@@ -65,14 +66,14 @@ def test_each_referee_sees_all_images():
     images[1, 0, 2] = 9
     readings = Referees(segmenter(), Reader(), counter).read(images, ["one", "two words", "now three words"])
     assert readings.present.tolist() == [[1, 0, 0, 0], [1, 0, 1, 0], [1, 0, 0, 0]]
-    assert readings.alignment.tolist() == [1, 4, 9] and readings.alignment_next.tolist() == [2, 6, 3]
-    assert counter.asked[1] == ["two words", "now three words", "one"]  # the last one's next is the first
+    assert readings.alignment.tolist() == [1, 4, 9] and readings.alignment_others.tolist() == [2.5, 4, 4.5]
+    assert counter.asked == [["one", "two words", "now three words"]]
     assert readings.reading.layouts[1, 0, 2] == 4
 
 
 def test_recall_and_score_stand_beside_their_chance():
     found = FULL.add(FOUND, READINGS, CAPTIONS)
-    assert found.value("attribute_recall") == OWN and found.chance["attribute_recall"]["value"] == NEXT
+    assert found.value("attribute_recall") == OWN and found.chance["attribute_recall"]["value"] == pytest.approx(OTHERS)
     assert found.value("alignment") == 15 and found.chance["alignment"]["value"] == 4
     assert found.above_chance("alignment") == 11 and found.label("alignment") == "stub score"
     assert all(found[name]["n"] == 4 for name in ("attribute_recall", "alignment"))
@@ -102,11 +103,17 @@ def test_what_was_found_before_is_left_as_it_was():
     assert before == json.dumps(FOUND.to_dict())
 
 
+OF_ATTRIBUTES = {
+    "attribute_recall", "attribute_recall_mean", "attribute_macro", "per_attribute", "labels", "groups", "j", "tpr",
+    "fpr",
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("referees", "added"),
     [
         (Referees(segmenter()), set()),
-        (Referees(segmenter(), Reader()), {"attribute_recall", "attribute_macro", "per_attribute"}),
+        (Referees(segmenter(), Reader()), OF_ATTRIBUTES),
         (Referees(segmenter(), None, Counter()), {"alignment", "alignment_name"}),
     ],
 )
@@ -114,7 +121,7 @@ def test_nothing_is_added_for_a_referee_that_is_not_there(referees, added):
     readings = referees.read(np.zeros((4, 8, 16, 3), np.uint8), CAPTIONS)
     found = referees.add(FOUND, readings, CAPTIONS)
     assert set(found.to_dict()) - set(FOUND.to_dict()) == added
-    assert set(found.chance) - {"f1"} == added & {"attribute_recall", "alignment"}
+    assert set(found.chance) - {"f1"} == added & {"attribute_recall", "attribute_recall_mean", "alignment"}
     kept = {"attributes_shown", "attributes_named"} if referees.attributes else set()
     kept |= {"alignment", "captions"} if referees.alignment else set()
     assert set(referees.counts(readings, CAPTIONS)) == kept
@@ -122,7 +129,7 @@ def test_nothing_is_added_for_a_referee_that_is_not_there(referees, added):
 
 def test_captions_that_name_no_attribute_leave_recall_undefined():
     found = FULL.add(FOUND, READINGS, ["sky"] * 4)
-    assert not {"attribute_recall", "attribute_macro"} & {*found.measures, *found.chance}
+    assert not {"attribute_recall", "attribute_recall_mean", "attribute_macro", "j"} & {*found.measures, *found.chance}
     assert found.has_attributes and found.per_attribute["Smiling"]["value"] is None
 
 
@@ -150,3 +157,5 @@ def test_scores_are_those_of_classes_and_what_is_added():
     assert found.value("semantic_recall") == 3 / 4 and found.minimum_area == 2 and found.value("miou") == 1
     assert found.value("attribute_recall") == 0  # the one smile that is named is a black image
     assert {"semantic_recall", "attribute_recall"} <= set(found.chance) and "alignment" not in found
+    # J is that of attributes, none of which has a class in this table
+    assert set(found.labels) == {"Smiling"} and "j" in found and "j_layouts" not in found

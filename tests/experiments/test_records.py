@@ -1,6 +1,7 @@
 """Records of evaluations and referees: plain JSON that reads back as it was, and files that are refused."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -58,6 +59,28 @@ def test_what_04_evaluators_measured_must_be_there(tmp_path):
     with pytest.raises(CheckpointError, match=r"referee/faces\.json is missing: run the notebook 04_evaluators first"):
         RefereeRecord.load(tmp_path, "faces")
     assert RefereeRecord.load(REFEREE.save(tmp_path).parents[1], "faces") == REFEREE
+
+
+def test_readability_is_of_attributes_where_captions_name_those(tmp_path):
+    row = {
+        "name": "pale",
+        "frechet": without_interval(0.5, 4),
+        "j": without_interval(0.9, 4),
+        "attribute_j": without_interval(0.4, 4),
+    }
+    nothing = {
+        "name": "dark",
+        "frechet": without_interval(0.6, 4),
+        "j": {"value": None},
+        "attribute_j": {"value": None},
+    }
+    classes = replace(REFEREE, spoiled=[row, nothing])
+    attributes = replace(classes, ceiling=scores(0.9, per_attribute={"Smiling": without_interval(1.0, 4)}))
+    assert classes.readability == {"pale": (0.5, 0.9)} and attributes.readability == {"pale": (0.5, 0.4)}
+    near = Scores({"frechet": without_interval(0.4, 4)})
+    assert attributes.unreadable(near) and not classes.unreadable(near)
+    assert not REFEREE.unreadable(near) and not attributes.unreadable(None)  # nothing is known of either
+    assert RefereeRecord.load(classes.save(tmp_path).parents[1], "faces") == classes
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"model": "joint"}', '{"ceiling": {"recall": 1}}'])

@@ -23,7 +23,7 @@ from gcdp.reporting.tables import table_rows
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "score_folder.py"
 MEASURED = {
     "semantic_recall", "semantic_recall_pooled", "semantic_recall_area", "semantic_recall_area_pooled", "precision",
-    "precision_1px", "f1", "frechet", "kid", "fsd",
+    "precision_1px", "f1", "j", "tpr", "fpr", "frechet", "kid", "fsd",
 }  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def test_the_record_has_the_form_of_every_models(place, profile, measured, tmp_p
     assert record.minimum_area == 3 and record.referee == "segmenter" and record.unconditional is None
     (scores,) = record.curve.points
     assert scores is record.chosen and scores.guidance is None and record.curve.guidance is None
-    assert set(scores.measures) == MEASURED | ({"miou", "miou_all"} if layouts else set())
+    assert set(scores.measures) == MEASURED | ({"miou", "miou_all", "j_layouts"} if layouts else set())
     assert scores.fsd_of == ("layouts" if layouts else "referee")
     assert scores["semantic_recall"]["n"] == 3 and record.ceiling["f1"] == measured[1].ceiling["f1"]
 

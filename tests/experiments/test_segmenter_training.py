@@ -14,6 +14,7 @@ from gcdp.data.augmentation import Augmentation
 from gcdp.data.pairs import PairDataset, build_store
 from gcdp.errors import CheckpointError, TrainingError
 from gcdp.evaluation.referees.segmenter import Segmenter, SegmenterConfig, load_segmenter
+from gcdp.evaluation.spoiling import SpoilingConfig
 from gcdp.experiments.referee_training import train_segmenter
 from gcdp.storage import load_tensors
 from gcdp.training.curve import read_curve
@@ -21,7 +22,7 @@ from gcdp.training.recipe import TrainConfig
 
 pytestmark = pytest.mark.usefixtures("on_the_cpu")
 
-NETWORK = SegmenterConfig((8, 12))
+NETWORK, CLEAN = SegmenterConfig((8, 12)), SpoilingConfig()
 RECIPE = TrainConfig(
     steps=60, batch_size=8, learning_rate=2e-2, warmup=5, decay=True, clip=1.0, ema_decay=0.9, ema_every=1,
     log_every=10, checkpoint_every=25,
@@ -47,9 +48,9 @@ def pairs_of(store, cls=PairDataset) -> PairDataset:
     return cls(store, [["unread"]] * len(store), None, Augmentation(), seed=0)
 
 
-def fit(store, folder, pairs=None, network=NETWORK, **recipe) -> Segmenter:
+def fit(store, folder, pairs=None, network=NETWORK, spoiling=CLEAN, **recipe) -> Segmenter:
     pairs = pairs_of(store) if pairs is None else pairs
-    return train_segmenter(network, pairs, replace(RECIPE, **recipe), folder / "state", folder / "model")
+    return train_segmenter(network, pairs, replace(RECIPE, **recipe), folder / "state", folder / "model", spoiling)
 
 
 def curve(folder) -> list[dict]:
@@ -93,6 +94,22 @@ def test_an_interruption_leaves_no_trace(store, trained, tmp_path, precision):
         ours, theirs = load_tensors(tmp_path / part)[0], load_tensors(whole / part)[0]
         assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert curve(tmp_path / "model") == curve(whole / "model")
+
+
+def test_spoiled_images_are_functions_of_seed_and_step(store, tmp_path):
+    spoiling, weights = SpoilingConfig(noise=16, blur=5, contrast=0.5, brightness=32), {}
+    for name in ("whole", "interrupted"):
+        if name == "interrupted":
+            pairs = pairs_of(store, tiny.Deadly)
+            pairs.signum, pairs.at = signal.SIGTERM, 6 * RECIPE.batch_size + 2
+            with pytest.raises(TrainingError, match="interrupted at step 7 of 12"):
+                fit(store, tmp_path / name, pairs, spoiling=spoiling, steps=12)
+        referee = fit(store, tmp_path / name, spoiling=spoiling, steps=12)
+        weights[name] = load_tensors(tmp_path / name / "model" / "model.safetensors")[0]
+    assert all(torch.equal(weights["whole"][key], weights["interrupted"][key]) for key in weights["whole"])
+    assert referee.facts["spoiling"] == {"noise": 16, "blur": 5, "contrast": 0.5, "brightness": 32, "clean": 0.25}
+    with pytest.raises(CheckpointError, match="run with other settings"):
+        fit(store, tmp_path / "whole", steps=12)
 
 
 def test_a_finished_run_is_only_written_again(store, trained, tmp_path):

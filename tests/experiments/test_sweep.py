@@ -150,20 +150,9 @@ def test_a_drawing_that_was_half_replaced_is_not_taken_for_the_former_one(sweep,
     assert same(sweep(model).draw(1.0), first)
 
 
-STREET = Scores({"f1": without_interval(0.6, 4)}, {"f1": without_interval(0.5, 4)})
-FACE = Scores(
-    {"attribute_recall": without_interval(0.75, 4)},
-    {"attribute_recall": without_interval(0.5, 4)},
-    per_attribute={"Smiling": without_interval(0.75, 4)},
-)
-
-
-def test_guidance_is_chosen_by_f1_or_by_what_attributes_gain_over_chance():
-    assert correspondence(STREET) == 0.6 and correspondence(FACE) == 0.25
-    assert correspondence(Scores({})) == 0
-    # nothing was named in this split: neither side counts
-    assert correspondence(replace(FACE, measures={})) == -0.5
-    assert correspondence(replace(FACE, chance={})) == 0.75
+def test_guidance_is_chosen_by_j():
+    assert correspondence(Scores({"j": without_interval(0.6, 4), "f1": without_interval(0.9, 4)})) == 0.6
+    assert correspondence(Scores({})) == 0  # nothing was named in this split
 
 
 def test_no_setting_stops_a_sweep_by_what_it_scored_on_test_captions():

@@ -40,7 +40,7 @@ def model_of(image=True, layout=True):
     card = ModelCard(unet, process, TABLE, SIZE, "all-MiniLM-L6-v2", 64, {"profile": "test"})
     torch.manual_seed(0)
     network, _ = card.build()
-    for head in (network.image_head, network.layout_head):  # a fresh head is zero and would hide every mistake
+    for head in network.heads.values():  # a fresh head is zero and would hide every mistake
         if head is not None:
             torch.nn.init.normal_(head.weight, std=0.3)
     torch.nn.init.normal_(network.text.null_pooled)

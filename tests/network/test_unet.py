@@ -66,7 +66,7 @@ def test_heads_compute_in_float32_under_autocast():
         prediction = unet(*inputs(unet), taps=taps)
     assert prediction.image.dtype == prediction.layout.dtype == torch.float32
     with torch.no_grad():
-        expected = unet.layout_head(prediction.features["last"].float())
+        expected = unet.heads["layout"](prediction.features["last"].float())
     assert torch.equal(prediction.layout, expected)
 
 
@@ -260,8 +260,8 @@ def test_noise_levels_are_told_apart():
 def test_the_last_block_sees_the_stem():
     unet, seen = network(), {}
     hooks = [
-        unet.stem.register_forward_hook(lambda module, arguments, out: seen.update(stem=out)),
-        unet.last.register_forward_pre_hook(lambda module, arguments: seen.update(last=arguments[0])),
+        unet.ends[0].stem.register_forward_hook(lambda module, arguments, out: seen.update(stem=out)),
+        unet.ends[0].last.register_forward_pre_hook(lambda module, arguments: seen.update(last=arguments[0])),
     ]
     unet(*inputs(unet))
     for hook in hooks:

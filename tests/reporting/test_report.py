@@ -4,7 +4,7 @@ import csv
 import json
 
 import pytest
-from worlds.hand_made import estimate, record
+from worlds.hand_made import estimate, point, record, referee
 
 from gcdp.errors import DataError
 from gcdp.evaluation.scores import Scores
@@ -92,6 +92,17 @@ def test_attributes_and_alignment_have_rows_where_they_are_scored(folders):
     assert aligned["this_run"] == "21.5" and aligned["real_pairs"] == ""
     expected = {"guidance": 2.0, "attribute_recall": 0.5, "alignment": 21.5}
     assert summary_metrics(folders[0])["faces"]["joint"] == expected
+
+
+def test_scores_of_text_that_nobody_can_read_say_so_and_keep_their_value(folders):
+    record().save(folders[0])  # at distance 0.75
+    referee(point(), spoiled=[(0.1, 0.9), (0.7, 0.5), (1.0, 0.3)]).save(folders[0])
+    rows = summary_rows(*folders)
+    assert {row_of(rows, "joint", name)["this_run"] for name in ("F1", "precision, from 1 pixel")} == {"unreadable"}
+    assert row_of(rows, "joint", "Fréchet")["this_run"] == "0.750 [0.740, 0.760]"
+    assert summary_metrics(folders[0])["streets"]["joint"]["f1"] == pytest.approx(0.65)
+    referee(point(), spoiled=[(0.1, 0.9), (1.0, 0.7)]).save(folders[0])
+    assert row_of(summary_rows(*folders), "joint", "F1")["this_run"] == "0.650 [0.640, 0.660]"
 
 
 def test_recall_stands_as_the_papers_and_pooled_and_what_does_not_apply_has_no_row(folders):

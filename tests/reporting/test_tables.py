@@ -5,23 +5,21 @@ import csv
 import pytest
 from worlds.hand_made import estimate, external, point, record, referee
 
-from gcdp.data.attributes import AttributeTable
-from gcdp.data.classes import CELEBA
 from gcdp.evaluation.scores import Scores
 from gcdp.evaluation.statistics import without_interval
 from gcdp.reporting.tables import (
-    OWN_CLASS,
     PAPER_TABLE_1,
     TABLE_1_COLUMNS,
     aligned,
     attribute_rows,
-    by_own_class,
     class_rows,
+    group_rows,
     markdown,
+    marked,
+    spoiled_rows,
     table_rows,
     write_csv,
 )
-from gcdp.toy.faces.world import COLUMNS
 
 RECORDS = {"zebra": external(), "latent": record(miou=None), "joint": record(), "palette": external(text=False)}
 REFEREE = referee(point(shift=0.1))
@@ -82,6 +80,21 @@ def test_the_papers_numbers_are_told_from_ours(table):
     paper = table[-1]
     assert (paper["model"], paper["distance"], paper["mIoU"], paper["FSD"]) == ("GCDP", "FID 20.36", "65.80", "42.22")
     assert paper["protocol"] == "without text" and paper["n"] == "" and paper["mIoU_all"] == paper["F1"] == "–"
+
+
+def test_images_that_the_referee_cannot_read_have_no_scores_of_text():
+    spoiled = [(0.1, 0.9), (0.73, 0.61), (0.8, 0.4)]  # the joint model lies at 0.75: J 0.55
+    rows = table_rows(RECORDS, referee(point(shift=0.1, frechet=estimate(0.2)), spoiled=spoiled))
+    joint, free = (pick(rows, "joint", protocol) for protocol in ("with text", "without text"))
+    assert {joint[name] for name in ("recall_1px", "precision", "F1")} == {"unreadable"} and joint["attributes"] == "–"
+    assert joint["distance"].startswith("0.750") and joint["mIoU"].startswith("0.500")  # neither asks for the text
+    assert "unreadable" not in {*free.values(), *rows[0].values(), *pick(rows, "zebra", "with text").values()}
+
+
+def test_spoiled_images_have_a_row_each():
+    rows = spoiled_rows(referee(point(), spoiled=[(0.25, 0.75)]).spoiled)
+    kept = {"frechet": "0.250", "j": "0.750", "attribute_j": "0.750"}
+    assert rows == [{"images": "spoiled 0", "n": "8", **kept}] and spoiled_rows([]) == []
 
 
 def test_markdown_has_a_line_for_each_row(table):
@@ -171,6 +184,13 @@ def test_all_attributes_stand_beside_chance(rows):
     assert following == ["0.375 [0.250, 0.500]"] + ["0.250 [0.125, 0.375]"] * 3
 
 
+def test_trainings_whose_images_cannot_be_read_say_so():
+    far = {"joint": {500: Scores({"frechet": estimate(3.0)} | ROWS["joint"][500].measures, **{
+        "chance": ROWS["joint"][500].chance, "per_attribute": ROWS["joint"][500].per_attribute})}}  # fmt: skip
+    rows = attribute_rows(ROWS | far, referee(FACES.ceiling, spoiled=[(0.0, 0.9), (2.0, 0.7)]))
+    assert {row["joint, 500"] for row in rows} == {"unreadable"} and rows[0]["image-only, 500"] == "0.50 [0.25, 0.75]"
+
+
 def test_such_tables_are_written_with_their_own_columns(rows, tmp_path):
     path, columns = tmp_path / "tables" / "attributes.csv", tuple(rows[0])
     write_csv(rows, path)
@@ -180,13 +200,13 @@ def test_such_tables_are_written_with_their_own_columns(rows, tmp_path):
     assert lines[0] == "| " + " | ".join(columns) + " |" and len(lines) == 6
 
 
-def test_attributes_with_a_class_of_their_own_are_pooled_apart():
-    found = {"Wearing_Hat": (0.5, 4), "Eyeglasses": (1.0, 2), "Smiling": (0.25, 8), "Bangs": (None, 0)}
-    per_attribute = {name: estimate(value, n=n) for name, (value, n) in found.items()}
-    groups = by_own_class(Scores({}, per_attribute=per_attribute))
-    assert (groups["own class"]["value"], groups["own class"]["n"]) == (4 / 6, 6)
-    assert (groups["no class"]["value"], groups["no class"]["n"]) == (2 / 8, 8)
-    assert set(OWN_CLASS.values()) <= set(CELEBA.names) and set(OWN_CLASS) <= set(AttributeTable.of(COLUMNS).names)
+def test_groups_of_attributes_stand_above_their_chance_and_small_ones_are_marked():
+    found = {"recall": estimate(0.75, n=50), "chance": estimate(0.5, n=50), "j": estimate(0.25, n=50)}
+    groups = {"own class": {**found, "n": 50, "attributes": []}, "lips and brows": {**found, "chance": None, "n": 39}}
+    first, second = group_rows({"joint": Scores({}, groups=groups), "old": Scores({})})
+    assert (first["model"], first["group"], first["above"], first["n"]) == ("joint", "own class", "+0.250", "50")
+    assert first["J"].startswith("0.250") and (second["above"], second["n"]) == ("–", "39*")
+    assert marked("hat", 40) == "hat" and marked("hat", 39) == "hat*" and marked("all", None) == "all"
 
 
 def test_plain_text_columns_are_aligned():

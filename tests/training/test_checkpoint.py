@@ -86,8 +86,8 @@ def test_a_model_with_one_half(tmp_path, half):
     card = replace(CARD, unet=replace(NETWORK, **half))
     save_model(tmp_path, UNet(card.unet).state_dict(), card)
     unet, process, _ = load_model(tmp_path, expected=card)
-    assert (unet.image_head is None) == (process.gaussian is None) == ("image_channels" in half)
-    assert (unet.layout_head is None) == (process.categorical is None) == ("num_classes" in half)
+    assert ("image" not in unet.heads) == (process.gaussian is None) == ("image_channels" in half)
+    assert ("layout" not in unet.heads) == (process.categorical is None) == ("num_classes" in half)
 
 
 OTHERS = {

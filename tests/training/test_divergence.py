@@ -50,8 +50,8 @@ def test_a_loss_that_is_no_number_stops_the_run(place, tmp_path, bad_step, found
 
 
 def test_an_update_that_ruins_the_weights_is_found_before_they_are_saved(place, tmp_path, monkeypatch):
-    normal = training.learning_rate
-    monkeypatch.setattr(training, "learning_rate", lambda c, step: math.inf if step == 9 else normal(c, step))
+    normal = training.share_of_rate
+    monkeypatch.setattr(training, "share_of_rate", lambda c, step: math.inf if step == 9 else normal(c, step))
     with pytest.raises(TrainingError, match=r"a weight is no longer finite at step 10: .*checkpoint of step 5"):
         fit(place, tmp_path, log_every=100)
     monkeypatch.undo()

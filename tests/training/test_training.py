@@ -24,13 +24,13 @@ from gcdp.training.checkpoint import load_card, load_model
 from gcdp.training.curve import Curve, read_curve
 from gcdp.training.diffusion import (
     ConditionedUNet,
-    diffusion_loss,
+    DiffusionLoss,
     draw_times,
     train,
     validate,
     validation_times,
 )
-from gcdp.training.loop import batches, learning_rate, step_generator
+from gcdp.training.loop import batches, share_of_rate, step_generator
 from gcdp.training.recipe import TrainConfig
 from gcdp.training.state import TrainingState
 
@@ -84,17 +84,17 @@ def test_noise_of_a_step_is_its_own():
     assert torch.equal(draws[0], torch.rand(4, generator=step_generator(0, 0, 0)))
 
 
-def test_learning_rate_schedule():
-    plain = TrainConfig(steps=100, learning_rate=0.5)
-    assert {learning_rate(plain, step) for step in range(100)} == {0.5}
+def test_schedule_of_the_rate():
+    plain = TrainConfig(steps=100)
+    assert {share_of_rate(plain, step) for step in range(100)} == {1}
     warm = replace(plain, warmup=10)
-    assert [learning_rate(warm, step) for step in (0, 4, 9, 10, 99)] == [0.05, 0.25, 0.5, 0.5, 0.5]
+    assert [share_of_rate(warm, step) for step in (0, 4, 9, 10, 99)] == [0.1, 0.5, 1, 1, 1]
     full = replace(warm, decay=True)
-    assert learning_rate(full, 9) == learning_rate(full, 10) == 0.5
-    assert learning_rate(full, 55) == pytest.approx(0.25)
-    rates = [learning_rate(full, step) for step in range(10, 100)]
+    assert share_of_rate(full, 9) == share_of_rate(full, 10) == 1
+    assert share_of_rate(full, 55) == pytest.approx(0.5)
+    rates = [share_of_rate(full, step) for step in range(10, 100)]
     assert all(a > b for a, b in zip(rates, rates[1:], strict=False)) and 0 < rates[-1] < 0.001
-    assert learning_rate(replace(full, steps=5), 4) == 0.25  # a run that ends within its warm-up
+    assert share_of_rate(replace(full, steps=5), 4) == 0.5  # a run that ends within its warm-up
 
 
 def test_average_of_weights_follows_its_recursion(tmp_path):
@@ -107,7 +107,7 @@ def test_average_of_weights_follows_its_recursion(tmp_path):
         with torch.no_grad():
             weight.add_(torch.randn_like(weight))
         history.append(weight.detach().clone())
-        state.update_ema(step, every=2)
+        state.update_ema(state.ema_share(step, every=2))
     # closed form: the weight of step 2n keeps the share (1 - d_n) d_(n+1) ... d_6
     rates = [min(0.6, (1 + n) / (10 + n)) for n in range(1, 7)]
     shares = [math.prod(rates)] + [(1 - rates[i]) * math.prod(rates[i + 1 :]) for i in range(6)]
@@ -120,7 +120,7 @@ def test_average_of_weights_follows_its_recursion(tmp_path):
 
 
 def test_the_loss_falls_on_both_halves(place, tmp_path):
-    recipe = {"steps": 60, "batch_size": 8, "learning_rate": 1e-2, "validate_every": 30, "log_every": 10}
+    recipe = {"steps": 60, "batch_size": 8, "learning_rate": 1e-2, "validate_every": 20, "log_every": 10}
     result = fit(place, tmp_path, place.dataset(augment=False), **recipe)
     rows = result.curve.rows
     for half, share in (("image", 0.75), ("layout", 0.5)):
@@ -136,7 +136,7 @@ def test_model_folder_holds_the_average_and_its_facts(place, tmp_path):
     state, _ = load_tensors(tmp_path / "state" / "state.safetensors")
     for name, w in unet.state_dict().items():
         assert torch.equal(w, state[f"ema/unet.{name}"].half().float())
-    assert not torch.equal(state["ema/unet.image_head.weight"], state["model/unet.image_head.weight"])
+    assert not torch.equal(state["ema/unet.ends.0.heads.image.weight"], state["model/unet.ends.0.heads.image.weight"])
     assert card.training["domain"] == "tiny" and card.training["steps"] == 12 and card.training["device"] == "cpu"
     assert card.training["settings"]["learning_rate"] == RECIPE.learning_rate
     with open(result.folder / "curve.csv", newline="") as file:
@@ -158,10 +158,10 @@ def test_validation_repeats_itself(place):
     torch.manual_seed(0)
     unet = awake(UNet(place.card.unet))
     network, process, pairs = ConditionedUNet(unet), place.card.build()[1], place.dataset(augment=False)
-    first, again, other = (validate(network, process, pairs, RECIPE, seed=seed) for seed in (0, 0, 1))
+    first, again, other = (validate(network, DiffusionLoss(process, RECIPE), pairs, seed=seed) for seed in (0, 0, 1))
     assert first == again != other and set(first) == {"image", "layout"}
-    assert validate(network, process, pairs, replace(RECIPE, seed=7)) == first
-    assert validate(network, process, pairs, replace(RECIPE, validate_pairs=0)) == {}
+    assert validate(network, DiffusionLoss(process, replace(RECIPE, seed=7)), pairs) == first
+    assert validate(network, DiffusionLoss(process, replace(RECIPE, validate_pairs=0)), pairs) == {}
 
 
 @given(st.integers(1, 2000), st.integers(1, 1000), st.integers(0, 3))
@@ -191,7 +191,7 @@ def test_early_and_late_times_are_validated_alike(place, monkeypatch):
     pairs = [place.dataset(augment=False)[(i % 12, 0)] for i in range(128)]
     data = type("Pairs", (list,), {"text": place.text})(pairs)
     monkeypatch.setattr(type(data), "__getitem__", lambda self, item: pairs[item[0]])
-    validate(Network(1, 1), process, data, replace(RECIPE, validate_pairs=128))
+    validate(Network(1, 1), DiffusionLoss(process, replace(RECIPE, validate_pairs=128)), data)
     assert len(seen) == 128
     early = process.gaussian.schedule.log_snr(torch.tensor([28]))
     assert sum(value >= float(early) for value in seen) in (3, 4)  # 128 * 28 / 1000 = 3.6
@@ -246,9 +246,7 @@ def test_captions_are_dropped_and_gradients_clipped_as_asked(place, tmp_path, mo
     x, y = torch.zeros(4000, 3, 2, 2), torch.zeros(4000, 2, 2, dtype=torch.int64)
     batch = {"x": x, "y": y, "tokens": x, "mask": x}
     for share in (0.0, 0.3, 1.0):
-        diffusion_loss(
-            network, batch, step_generator(0, 0, 0), process=process, config=replace(RECIPE, text_drop=share)
-        )
+        DiffusionLoss(process, replace(RECIPE, text_drop=share))(network, batch, step_generator(0, 0, 0))
     assert kept == pytest.approx([1, 0.7, 0], abs=0.03)
 
     monkeypatch.setattr(Accelerator, "clip_grad_norm_", lambda self, parameters, norm: clipped.append(norm))

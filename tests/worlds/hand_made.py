@@ -35,5 +35,10 @@ def external(text=True):
     return record(**curve, unconditional=None if text else made.without_text(), training={}, seed=None)
 
 
-def referee(ceiling, n=120):
-    return RefereeRecord("streets", "segmenter", "test", n, 3, ceiling)
+def referee(ceiling, n=120, spoiled=()):
+    """`spoiled`: (distance, J of classes and of attributes) of each spoiling."""
+    rows = [
+        {"name": f"spoiled {i}", "n": 8, "frechet": estimate(distance), "j": estimate(j), "attribute_j": estimate(j)}
+        for i, (distance, j) in enumerate(spoiled)
+    ]
+    return RefereeRecord("streets", "segmenter", "test", n, 3, ceiling, spoiled=rows)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gcdp.diffusion.schedules import NoiseSchedule, exact_dtype, moved, placed
+from gcdp.diffusion.schedules import NoiseSchedule, exact_dtype, moved, on_host, placed
 from gcdp.errors import ConfigError
 
 BOUNDS = ("step", "jump")
@@ -127,7 +127,7 @@ class CategoricalDiffusion:
 
     def loss(self, logits: Tensor, y0: Tensor, y_t: Tensor, t: Tensor) -> Tensor:
         """Bound per example in nats a pixel, (B,), for head outputs `logits` (B, K, H, W); zero where t = 0."""
-        t = torch.as_tensor(t).cpu()
+        t = on_host(t)
         alive = t.clamp(min=1)
         s = alive - 1 if self.bound == "step" else torch.zeros_like(alive)
         # one step changes little and T is large: in float32 the rounding of the KL shows in T * KL, so "step" wants

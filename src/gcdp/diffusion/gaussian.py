@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gcdp.diffusion.schedules import NoiseSchedule, placed
+from gcdp.diffusion.schedules import NoiseSchedule, on_host, placed
 from gcdp.errors import ConfigError
 
 PREDICTIONS = ("eps", "x0", "v")
@@ -96,4 +96,4 @@ class GaussianDiffusion:
         if self.p2:  # (1 + SNR)^(-1/2) = (1 - ab)^(1/2), and (error of eps)^2 = ab (of v)^2 = SNR (of x0)^2
             to_eps = {"eps": torch.ones_like(ab), "v": ab, "x0": ab / (1 - ab)}[self.prediction]
             weight = to_eps * (1 - ab).sqrt()
-        return torch.where(torch.as_tensor(t).cpu() > 0, weight, 0.0)  # SNR is infinite at t = 0
+        return torch.where(on_host(t) > 0, weight, 0.0)  # SNR is infinite at t = 0

@@ -7,7 +7,7 @@ Index t runs over 0..T. `alpha_bar[0] = 1` is clean data and `alpha_bar[T]` is c
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ class NoiseSchedule:
     """
 
     alpha_bar: Tensor
+    _copies: dict[torch.device, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         table = self.alpha_bar
@@ -76,14 +77,17 @@ class NoiseSchedule:
         return makers[name](T)
 
     def at(self, t: Tensor, like: Tensor) -> Tensor:
-        """alpha_bar at integer times t (B,), float64 on the CPU, shaped (B, 1, ..) to broadcast over `like`.
+        """alpha_bar at integer times t (B,), float64, shaped (B, 1, ..) to broadcast over `like`.
 
-        Coefficients are computed there, in float64, and `placed` last: 1 - alpha_bar loses its digits in float32,
-        and not every device has float64. Raises ValueError for t outside 0..T.
+        Coefficients are computed in float64 and `placed` last: 1 - alpha_bar loses its digits in float32. Times live
+        on the CPU, where their range is checked: ValueError for t outside 0..T. Those of a CUDA device stay there
+        unchecked, since a check would wait for the device and cannot be recorded in a graph.
         """
-        t = torch.as_tensor(t).cpu()  # times live on the CPU, so that this check costs no device sync
+        t = on_host(t)
         if t.is_floating_point() or t.ndim != 1 or len(t) not in (1, len(like)):
             raise ValueError(f"t must hold one integer per example, got {t.dtype} of shape {tuple(t.shape)}")
+        if t.is_cuda:
+            return self._table(t.device)[t].view(-1, *(1,) * (like.ndim - 1))
         if len(t) and not (0 <= int(t.min()) and int(t.max()) <= self.T):
             raise ValueError(f"t must lie in 0..{self.T}, got {int(t.min())}..{int(t.max())}")
         return self.alpha_bar[t].view(-1, *(1,) * (like.ndim - 1))
@@ -93,7 +97,7 @@ class NoiseSchedule:
 
         Raises ValueError unless 0 <= s < t <= T in every example.
         """
-        if not bool((torch.as_tensor(s).cpu() < torch.as_tensor(t).cpu()).all()):
+        if not torch.as_tensor(t).is_cuda and not bool((on_host(s) < on_host(t)).all()):
             raise ValueError("a reverse jump needs s < t in every example")
         ab_t, ab_s = self.at(t, like), self.at(s, like)
         return ab_t, ab_s, ab_t / ab_s
@@ -103,8 +107,14 @@ class NoiseSchedule:
 
         Raises ValueError for t outside 0..T.
         """
-        t = torch.as_tensor(t).cpu()
+        t = on_host(t)
         return torch.logit(self.at(t, t)).clamp(-15, 15).float()
+
+    def _table(self, device: torch.device) -> Tensor:
+        """The table on a CUDA device, copied there once."""
+        if device not in self._copies:
+            self._copies[device] = self.alpha_bar.to(device)
+        return self._copies[device]
 
     def steps(self, num_steps: int) -> list[int]:
         """`num_steps` jumps from T down to 0: a list of num_steps + 1 strictly decreasing times.
@@ -116,8 +126,14 @@ class NoiseSchedule:
         return [round(self.T * i / num_steps) for i in range(num_steps, -1, -1)]
 
 
+def on_host(t: Tensor) -> Tensor:
+    """Times on the CPU, where all coefficients are computed; those of a CUDA device stay where they are."""
+    t = torch.as_tensor(t)
+    return t if t.is_cuda else t.cpu()
+
+
 def placed(coefficient: Tensor, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """A coefficient computed on the CPU, cast (to the dtype of `like` by default) and moved to the device of `like`."""
+    """A coefficient, cast (to the dtype of `like` by default) and moved to the device of `like`."""
     return moved(coefficient.to(dtype or like.dtype), like.device)
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from gcdp.data.attributes import AttributeTable, attributes_in_caption
+from gcdp.data.attributes import AttributeTable
 from gcdp.errors import DataError
+from gcdp.evaluation.correspondence import named_matrix
 from gcdp.evaluation.referees.attributes import is_present
-from gcdp.evaluation.statistics import bootstrap_ratio, proportion
+from gcdp.evaluation.statistics import bootstrap_ratio, mean_ratio, proportion
 
 
 def classifier_report(probabilities: np.ndarray, truth: np.ndarray, table: AttributeTable) -> dict[str, Any]:
@@ -50,7 +51,8 @@ def attribute_cases(
     """(hits, named), int64 (N, A) each: the attributes that each caption names, and those of them that are present.
 
     Args:
-        present: bool (N, A), what the referee sees, from `AttributeReferee.present`.
+        present: bool (N, A), what the referee sees, from `AttributeReferee.present`; or shares of it, such as
+            `chance.of_others`, which make the hits shares too.
         captions: what the N images were drawn from; an empty caption names nothing.
 
     Raises DataError where captions and images differ in number, or the columns are not the attributes of the table.
@@ -61,23 +63,24 @@ def attribute_cases(
             f"need one row a caption and one column an attribute, {(len(captions), len(table.names))}, "
             f"got {present.shape}"
         )
-    named = np.zeros(present.shape, np.int64)
-    for row, caption in zip(named, captions, strict=True):
-        row[attributes_in_caption(caption, table)] = 1
-    return named * (present > 0), named
+    named = named_matrix(captions, table).astype(np.int64)
+    return named * present, named
 
 
 def attribute_recall(present: np.ndarray, captions: Sequence[str], table: AttributeTable) -> dict[str, Any]:
     """Of the attributes that a caption names, the share that the referee finds; arguments as in `attribute_cases`.
 
-    {"micro", "macro", "per_attribute"}: "micro" is an Estimate over all (image, named attribute) cases, its interval
-    by drawing images anew; "per_attribute" has an Estimate (Wilson) for every nameable attribute, `n` of which counts
-    the captions that name it, with the value None where none does; "macro" is the mean of the values that exist.
+    {"mean", "micro", "macro", "per_attribute"}: "mean" is the mean over images of their own recalls, those without a
+    named attribute left out, as the paper has it for classes; "micro" is an Estimate over all (image, named attribute)
+    cases. The intervals of both draw images anew. "per_attribute" has an Estimate (Wilson) for every nameable
+    attribute, `n` of which counts the captions that name it, with the value None where none does; "macro" is the mean
+    of the values that exist.
     """
     hits, named = attribute_cases(present, captions, table)
     rows = {table.names[a]: (named[:, a] > 0, a) for a in table.nameable}
     per_attribute = {name: proportion(int(hits[row, a].sum()), int(row.sum())) for name, (row, a) in rows.items()}
     return {
+        "mean": mean_ratio(hits.sum(1), named.sum(1)),
         "micro": bootstrap_ratio(hits.sum(1), named.sum(1)),
         "macro": _macro(estimate["value"] for estimate in per_attribute.values()),
         "per_attribute": per_attribute,

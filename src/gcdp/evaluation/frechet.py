@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from scipy.special import ndtri
 
 from gcdp.errors import DataError
 from gcdp.evaluation.layouts import class_areas
@@ -104,9 +105,30 @@ def kernel_distance(features: np.ndarray, real: np.ndarray) -> float:
     return float(first + second - 2 * _kernel_sum(features, real) / (n * m))
 
 
+def kernel_estimate(features: np.ndarray, real: np.ndarray) -> Estimate:
+    """`kernel_distance` with a 95 % interval for other generated samples; `n` is N.
+
+    Real samples stay, as in `estimate`. A bootstrap would count pairs of a sample with itself, so the interval is the
+    normal one of the statistic's linear part (Hoeffding 1948): a sample moves the distance by twice its mean kernel
+    with the other samples less that with the real ones, and these contributions are independent. Skewed as
+    they are, it covers 90 % rather than 95 at N = 60.
+    """
+    features, real = _checked(features, real)
+    n = len(features)
+    own = _kernel_rows(features, features) - (np.square(features).sum(1) / features.shape[1] + 1) ** 3
+    parts = 2 * (own / (n - 1) - _kernel_rows(features, real) / len(real))
+    value, width = kernel_distance(features, real), float(ndtri(0.975) * parts.std(ddof=1) / n**0.5)
+    return {"value": value, "low": value - width, "high": value + width, "n": n}
+
+
 def _kernel_sum(a: np.ndarray, b: np.ndarray) -> float:
+    return float(_kernel_rows(a, b).sum())
+
+
+def _kernel_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Sum of the kernel of each row of a with all rows of b, float64 (len(a),)."""
     blocks = (a[start : start + KERNEL_BLOCK] for start in range(0, len(a), KERNEL_BLOCK))
-    return sum(float(((block @ b.T / a.shape[1] + 1) ** 3).sum()) for block in blocks)
+    return np.concatenate([((block @ b.T / a.shape[1] + 1) ** 3).sum(1) for block in blocks])
 
 
 def _kernel_diagonal(a: np.ndarray) -> float:

@@ -36,6 +36,7 @@ class Measure:
         of_text: whether it asks for the caption; such a measure means nothing for images made without text.
         of_all_classes: whether it takes for granted that a caption names every class that its image shows. It does
             not apply where captions name attributes, which leave out most classes that are there.
+        chance_is_zero: whether images that have nothing to do with their captions score 0 by construction.
         ratio: what a study computes it from.
         paper: what Park et al. 2023 report.
     """
@@ -47,6 +48,7 @@ class Measure:
     higher_is_better: bool = True
     of_text: bool = True
     of_all_classes: bool = False
+    chance_is_zero: bool = False
     ratio: Ratio | None = None
     paper: str = "–"
 
@@ -60,6 +62,13 @@ _TABLE_1 = "(Table 1, Cityscapes)"
 MEASURES: dict[str, Measure] = {
     measure.key: measure
     for measure in (
+        Measure("effect", "effect of naming, same noise", "effect", chance_is_zero=True),
+        Measure("effect_layouts", "effect of naming, in the model's own layouts", "effect_layouts",
+                chance_is_zero=True),
+        Measure("j", "J, seen where named less seen elsewhere", "J", chance_is_zero=True),
+        Measure("j_layouts", "J of the model's own layouts", "J_layouts", chance_is_zero=True),
+        Measure("tpr", "seen where named (true-positive rate)", "seen_named"),
+        Measure("fpr", "seen where not named (false-positive rate)", "seen_not_named", higher_is_better=False),
         Measure("semantic_recall", "Semantic Recall, from 1 pixel", "recall_1px",
                 ratio=Ratio("both_1px", ("named",), per_caption=True), paper="curves (Fig. 6)"),
         Measure("semantic_recall_pooled", "Semantic Recall, from 1 pixel, cases pooled", "recall_1px_pooled",
@@ -76,6 +85,8 @@ MEASURES: dict[str, Measure] = {
                 ratio=Ratio("both", ("named", "held"), 2)),
         Measure("attribute_recall", "attribute recall", "attributes",
                 ratio=Ratio("attributes_shown", ("attributes_named",)), paper="chart (Fig. 1)"),
+        Measure("attribute_recall_mean", "attribute recall, mean over images", "attributes_per_image",
+                ratio=Ratio("attributes_shown", ("attributes_named",), per_caption=True)),
         Measure("attribute_macro", "attribute recall, mean over attributes", "attributes_macro"),
         Measure("alignment", "text-image score", "alignment", digits=1,
                 ratio=Ratio("alignment", ("captions",)), paper="CLIP score: curves (Fig. 7)"),

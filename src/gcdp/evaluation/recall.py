@@ -41,14 +41,16 @@ def semantic_agreement(
     Raises DataError where captions and images differ in number, or `min_area` < 1.
     """
     found = agreement(seen, captions, classes, min_area)
-    f1 = bootstrap_ratio(2 * found.both.sum(1), found.named.sum(1) + found.held.sum(1))
+    return label_agreement(found.named, found.held, classes)
+
+
+def label_agreement(named: np.ndarray, held: np.ndarray, classes: ClassTable) -> dict[str, dict]:
+    """`semantic_agreement` of classes that captions name, bool (N, K), and those that images hold, bits or shares."""
+    both = named * held
     return {
-        "recall": {
-            "mean": mean_ratio(found.both.sum(1), found.named.sum(1)),
-            **_scores(found.both, found.named, classes),
-        },
-        "precision": _scores(found.both, found.held, classes),
-        "f1": {"micro": f1},
+        "recall": {"mean": mean_ratio(both.sum(1), named.sum(1)), **_scores(both, named, classes)},
+        "precision": _scores(both, held, classes),
+        "f1": {"micro": bootstrap_ratio(2 * both.sum(1), named.sum(1) + held.sum(1))},
     }
 
 

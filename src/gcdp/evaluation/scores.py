@@ -11,13 +11,14 @@ import numpy as np
 from gcdp.data.classes import ClassTable
 from gcdp.errors import DataError
 from gcdp.evaluation import frechet
-from gcdp.evaluation.chance import mismatched
+from gcdp.evaluation.chance import of_others
+from gcdp.evaluation.correspondence import RATES, correspondence, label_weights, named_matrix, seen_matrix
 from gcdp.evaluation.iou import alignment_miou
 from gcdp.evaluation.layouts import area_shares
 from gcdp.evaluation.measures import COMPARED, COMPARED_BY_ATTRIBUTES, MEASURES
-from gcdp.evaluation.recall import semantic_agreement
+from gcdp.evaluation.recall import label_agreement
 from gcdp.evaluation.referees.segmenter import Reading
-from gcdp.evaluation.statistics import Estimate, without_interval
+from gcdp.evaluation.statistics import Estimate
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,14 @@ class Scores:
 
     Args:
         measures: {key: Estimate}; one without a value is left out.
-        chance: those of text again, of the same images against the captions of the next ones.
+        chance: those of text again, of every image against the captions of all others. Absent for `chance_is_zero`.
         per_class: {class: {"recall", "recall_area", "precision", "iou", "n"}}, n the captions that name it; None
             where a class has no cases or a model no layouts.
         per_attribute: {attribute: Estimate} of recall, where captions name attributes.
+        labels: {label: {"j", "tpr", "fpr", "recall", "n"}} of the labels that captions name, classes or attributes;
+            n the captions that name it. One that all captions name, or none, is absent.
+        groups: `attribute_groups.group_scores`, where captions name attributes.
+        effects: {label: {"value", "with", "without", "n"}}, n its swaps, where the effect of naming was measured.
         areas: share of all pixels that the referee reads as each class.
         minimum_area: pixels from which a class counts.
         fsd_of: whose layouts "fsd" compares: the generated ones ("layouts"), or the labels of the "referee".
@@ -43,6 +48,9 @@ class Scores:
     chance: dict[str, Estimate] = field(default_factory=dict)
     per_class: dict[str, dict[str, Any]] = field(default_factory=dict)
     per_attribute: dict[str, Estimate] = field(default_factory=dict)
+    labels: dict[str, dict[str, Any]] = field(default_factory=dict)
+    groups: dict[str, dict[str, Any]] = field(default_factory=dict)
+    effects: dict[str, dict[str, Any]] = field(default_factory=dict)
     areas: dict[str, float] = field(default_factory=dict)
     minimum_area: int = 1
     fsd_of: str = ""
@@ -73,6 +81,8 @@ class Scores:
 
     def above_chance(self, key: str) -> float | None:
         """What a measure of text exceeds its chance by, None where either is missing."""
+        if key in self.measures and MEASURES[key].chance_is_zero:
+            return self.measures[key]["value"]
         if key not in self.measures or key not in self.chance:
             return None
         return self.measures[key]["value"] - self.chance[key]["value"]
@@ -89,8 +99,8 @@ class Scores:
 
     @property
     def correspondence_measure(self) -> str:
-        """What "text-image correspondence" is counted by: attribute recall where captions name attributes, else F1."""
-        return "attribute_recall" if self.has_attributes else "f1"
+        """What "text-image correspondence" is counted by on ordinary captions: J, of attributes or of classes."""
+        return "j"
 
     @property
     def compared(self) -> tuple[str, ...]:
@@ -99,7 +109,7 @@ class Scores:
 
     def brief(self) -> Scores:
         """Without what is told class by class."""
-        return replace(self, per_class={}, areas={})
+        return replace(self, per_class={}, areas={}, labels={}, groups={}, effects={})
 
     def without_text(self) -> Scores:
         """What is left where images were made without text: distances, areas, and agreement with their own layouts."""
@@ -158,11 +168,14 @@ def score(
         real: pairs of the same split for every model compared.
         min_area: pixels from which a class counts, from `recall.calibrate_area`.
 
-    "semantic_recall" is the paper's mean over images (Sec. 4.3), "semantic_recall_pooled" counts every (image, class)
-    case once; both from one pixel, and with "_area" from `min_area` pixels on, as are "precision" and "f1" (pooled).
-    "frechet" and "kid" compare referee features with those of real images, "miou" and "miou_all" the layouts with the
-    referee's labels, "fsd" the areas of layouts with those of real ones. Where a model draws no layouts, the two of
-    alignment are absent, and "fsd" compares the referee's labels of its images with those of real ones.
+    "j", "tpr" and "fpr" are those of the classes that the referee sees from `min_area` pixels on, "j_layouts" that of
+    the layouts' own labels, from one pixel on, which needs no referee: real layouts score 1. "semantic_recall" is the
+    paper's mean over images (Sec. 4.3), "semantic_recall_pooled" counts every (image, class) case once; both from one
+    pixel, and with "_area" from `min_area` pixels on, as are "precision" and "f1" (pooled). Chance is the mean over the
+    captions of all other images. "frechet" and "kid" compare referee features with those of real images, "miou" and
+    "miou_all" the layouts with the referee's labels, "fsd" the areas of layouts with those of real ones. Where a model
+    draws no layouts, what speaks of them is absent, and "fsd" compares the referee's labels of its images with those of
+    real ones.
 
     Raises DataError where captions, layouts and images differ in number, or are too few for a distance.
     """
@@ -192,7 +205,7 @@ def ceiling(
 def _distances(features, real_features, layouts, real_layouts, classes: ClassTable) -> dict[str, Estimate]:
     return {
         "frechet": frechet.estimate(features, real_features),
-        "kid": without_interval(frechet.kernel_distance(features, real_features), len(features)),
+        "kid": frechet.kernel_estimate(features, real_features),
         "fsd": frechet.fsd(layouts, real_layouts, classes.num_classes),
     }
 
@@ -200,15 +213,19 @@ def _distances(features, real_features, layouts, real_layouts, classes: ClassTab
 def _scores(
     reading: Reading, layouts, captions: Sequence[str], classes: ClassTable, min_area: int, distances: dict
 ) -> Scores:
-    pixel, area = _agreements(reading, captions, classes, min_area)
+    named, held = named_matrix(captions, classes), [seen_matrix(reading.layouts, classes, k) for k in (1, min_area)]
+    pixel, area = (label_agreement(named, each, classes) for each in held)
+    chance = [label_agreement(named, of_others(each), classes) for each in held if len(named) > 1]
+    own = None if layouts is None else seen_matrix(layouts, classes)
+    measures, labels = of_labels(named, held[1], own, classes.names)
     alignment: dict[str, Any] = {"per_class": {}}
     if layouts is not None:
         alignment = alignment_miou(layouts, reading.layouts, classes)
     ious = alignment.pop("per_class")
     shares = area_shares(reading.layouts, classes.num_classes)
     return Scores(
-        {**_of_text(pixel, area), **alignment, **distances},
-        _of_text(*_agreements(reading, mismatched(captions), classes, min_area)),
+        {**measures, **_of_text(pixel, area), **alignment, **distances},
+        _of_text(*chance) if chance else {},
         {
             name: {
                 "recall": pixel["recall"]["per_class"][name],
@@ -219,15 +236,29 @@ def _scores(
             }
             for name in (classes.names[k] for k in classes.labeled)
         },
+        labels=labels,
         areas={name: float(share) for name, share in zip(classes.names, shares, strict=True)},
         minimum_area=int(min_area),
         fsd_of="referee" if layouts is None else "layouts",
     )
 
 
-def _agreements(reading: Reading, captions: Sequence[str], classes: ClassTable, min_area: int) -> list[dict]:
-    """Agreement of captions and labels, from one pixel and from `min_area` pixels on."""
-    return [semantic_agreement(reading.layouts, captions, classes, smallest) for smallest in (1, min_area)]
+def of_labels(
+    named: np.ndarray, seen: np.ndarray, own: np.ndarray | None, names: Sequence[str], known: np.ndarray | bool = True
+) -> tuple[dict[str, Estimate], dict[str, dict]]:
+    """(measures, labels) of what N captions name and images show, bool (N, L) each: J, its rates, J of the layouts.
+
+    Args:
+        own: what the model's own layouts hold, bool (N, L); None where it draws none.
+        names: of the L labels.
+        known: which labels a layout can hold, bool (L,).
+    """
+    weights = label_weights(named)
+    found = correspondence(named, seen, weights)
+    measures = {key: found[key] for key in RATES}
+    if own is not None:
+        measures["j_layouts"] = correspondence(named, own, weights * known)["j"]
+    return measures, {name: row for name, row in zip(names, found["per_label"], strict=True) if row}
 
 
 def _of_text(pixel: dict, area: dict) -> dict[str, Estimate]:

@@ -44,7 +44,7 @@ class Progress:
 
     def add(self, tasks: list[Task]) -> None:
         """Tasks to come."""
-        self.states |= {task: "waiting" for task in tasks}
+        self.states |= dict.fromkeys(tasks, "waiting")
 
     def state(self, task: Task) -> str:
         """Where a task stands."""

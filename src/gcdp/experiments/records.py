@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gcdp.errors import CheckpointError, DataError
+from gcdp.evaluation.readability import is_unreadable
 from gcdp.evaluation.scores import Scores
 from gcdp.storage import write_json
 
@@ -126,6 +127,8 @@ class RefereeRecord:
         distances: {what was done to real images: their Fréchet distance to others}.
         attributes: `attribute_recall.classifier_report`, where captions name attributes.
         alignment: "name" of the text-image score and how well it retrieves, where there is one.
+        spoiled: what is still read in spoiled real images, from `experiments.readability.measure_spoiled`; empty where
+            it was not measured.
     """
 
     domain: str
@@ -138,6 +141,19 @@ class RefereeRecord:
     distances: dict[str, float] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
     alignment: dict[str, Any] = field(default_factory=dict)
+    spoiled: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def readability(self) -> dict[str, tuple[float, float]]:
+        """{spoiling: (Fréchet distance, J)}: J of attributes where captions name those, else of classes."""
+        key = "attribute_j" if self.ceiling.has_attributes else "j"
+        known = [row for row in self.spoiled if key in row and row[key]["value"] is not None]
+        return {row["name"]: (row["frechet"]["value"], row[key]["value"]) for row in known}
+
+    def unreadable(self, scores: Scores | None) -> bool:
+        """Whether images of these scores are too far from real ones for the referee to read text off them; see
+        `gcdp.evaluation.readability`. False where that is not known."""
+        return scores is not None and is_unreadable(scores.value("frechet"), [*self.readability.values()])
 
     def save(self, metrics: Path) -> Path:
         """Write <metrics>/referee/<domain>.json; returns the path."""

@@ -39,8 +39,9 @@ from gcdp.evaluation.referees.segmenter import (
 from gcdp.evaluation.spoiling import SpoilingConfig, spoil_batch
 from gcdp.provenance import source_fingerprint
 from gcdp.training.distributed import make_accelerator
-from gcdp.training.loop import Losses, fit
+from gcdp.training.loop import fit
 from gcdp.training.recipe import TrainConfig
+from gcdp.training.step import Losses
 from gcdp.validation import to_dict
 
 UNSPOILED = SpoilingConfig()

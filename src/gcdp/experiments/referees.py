@@ -16,18 +16,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gcdp.data.attributes import AttributeTable
+from gcdp.data.classes import ClassTable
 from gcdp.data.pairs import PairDataset, PairStore, build_store
 from gcdp.errors import CheckpointError, DataError
+from gcdp.evaluation.attribute_groups import group_scores, layout_bits
 from gcdp.evaluation.attribute_recall import attribute_cases, attribute_recall
-from gcdp.evaluation.chance import mismatched
+from gcdp.evaluation.chance import of_others
+from gcdp.evaluation.correspondence import RATES, named_matrix
 from gcdp.evaluation.measures import MEASURES
 from gcdp.evaluation.referees.alignment import AlignmentReferee, PooledText, alignment_estimate, load_two_tower
 from gcdp.evaluation.referees.attributes import AttributeReferee, load_attributes
 from gcdp.evaluation.referees.clip import load_clip
 from gcdp.evaluation.referees.published import load_referee
 from gcdp.evaluation.referees.segmenter import Reading
-from gcdp.evaluation.scores import RealReference, Scores, score
-from gcdp.evaluation.statistics import Estimate, undefined, without_interval
+from gcdp.evaluation.scores import RealReference, Scores, of_labels, score
+from gcdp.evaluation.statistics import Estimate, bootstrap_ratio, mean_ratio, undefined, without_interval
 from gcdp.experiments.datasets import HeldOut, open_pairs, training_augmentation
 from gcdp.experiments.profile import Profile, repository_root
 from gcdp.experiments.referee_training import referee_facts, train_attributes, train_segmenter, train_two_tower
@@ -45,7 +49,7 @@ class Readings(NamedTuple):
     reading: Reading
     present: np.ndarray | None = None
     alignment: np.ndarray | None = None
-    alignment_next: np.ndarray | None = None  # against the caption of the next image: chance
+    alignment_others: np.ndarray | None = None  # mean over the captions of all other images: chance
 
 
 @dataclass(frozen=True)
@@ -59,36 +63,47 @@ class Referees:
     def read(self, images: np.ndarray, captions: Sequence[str]) -> Readings:
         """Images uint8 (N, H, W, 3), drawn for N captions, as all referees see them."""
         present = self.attributes.present(images) if self.attributes else None
-        own = following = None
-        if self.alignment:
-            own, following = (self.alignment.score(images, texts) for texts in (captions, mismatched(captions)))
-        return Readings(self.segmenter.read(images), present, own, following)
+        scores = self.alignment.score_with_others(images, captions) if self.alignment else (None, None)
+        return Readings(self.segmenter.read(images), present, *scores)
+
+    def labels(self, classes: ClassTable) -> ClassTable | AttributeTable:
+        """What captions name and J is counted of: attributes where a referee reads them, else the classes."""
+        return self.attributes.table if self.attributes else classes
 
     def score(self, readings: Readings, layouts, world: HeldOut, real: RealReference, min_area: int) -> Scores:
         """The scores of one set of samples: `evaluation.scores.score`, and what `add` adds."""
         scores = score(readings.reading, layouts, world.captions, world.classes, real, min_area)
-        return self.add(scores, readings, world.captions)
+        return self.add(scores, readings, world.captions, layouts, world.classes)
 
-    def add(self, scores: Scores, readings: Readings, captions: Sequence[str]) -> Scores:
+    def add(self, scores: Scores, readings: Readings, captions: Sequence[str], layouts=None, classes=None) -> Scores:
         """`scores` and, where there are such referees, recall of attributes and the text-image score, with chance.
 
-        Where captions name attributes they leave out most classes that are there: measures that take for granted
-        that all are named, precision and F1, are then left out.
+        J is then that of attributes; that of the `layouts` (N, H, W), where they and their classes are given, that of
+        the attributes with a class of their own. Where captions name attributes they leave out most classes that are
+        there: measures that take for granted that all are named, precision and F1, are then left out.
         """
         measures, chance = dict(scores.measures), dict(scores.chance)
         changes: dict[str, Any] = {}
         if self.attributes:
             table = self.attributes.table
             own = attribute_recall(readings.present, captions, table)
-            others = attribute_recall(readings.present, mismatched(captions), table)
-            measures, chance = (_without_precision(estimates) for estimates in (measures, chance))
-            measures |= {"attribute_recall": own["micro"], "attribute_macro": _mean(own)}
-            chance |= {"attribute_recall": others["micro"]}
+            measures, chance = (_of_some_classes(estimates) for estimates in (measures, chance))
+            measures |= {"attribute_recall": own["micro"], "attribute_recall_mean": own["mean"]}
+            measures |= {"attribute_macro": _mean(own)}
+            if len(captions) > 1:
+                hits, named = (cases.sum(1) for cases in attribute_cases(of_others(readings.present), captions, table))
+                chance |= {"attribute_recall": bootstrap_ratio(hits, named)}
+                chance |= {"attribute_recall_mean": mean_ratio(hits, named)}
+            held, known = (None, True) if layouts is None else layout_bits(layouts, classes, table)
+            found, labels = of_labels(named_matrix(captions, table), readings.present, held, table.names, known)
+            measures |= found
             per_class = {name: {**row, "precision": None} for name, row in scores.per_class.items()}
-            changes |= {"per_class": per_class, "per_attribute": own["per_attribute"]}
+            changes |= {"per_class": per_class, "per_attribute": own["per_attribute"], "labels": labels}
+            changes["groups"] = group_scores(readings.present, captions, table)
         if self.alignment:
             measures["alignment"] = alignment_estimate(readings.alignment)
-            chance["alignment"] = alignment_estimate(readings.alignment_next)
+            if len(captions) > 1:
+                chance["alignment"] = alignment_estimate(readings.alignment_others)
             changes["alignment_name"] = self.alignment.name
         return replace(scores, measures=measures, chance=chance, **changes)
 
@@ -104,8 +119,10 @@ class Referees:
         return kept
 
 
-def _without_precision(estimates: dict[str, Estimate]) -> dict[str, Estimate]:
-    return {key: found for key, found in estimates.items() if not MEASURES[key].of_all_classes}
+def _of_some_classes(estimates: dict[str, Estimate]) -> dict[str, Estimate]:
+    """Without what takes for granted that captions name every class, and without J of classes."""
+    dropped = {*RATES, "j_layouts"}
+    return {key: each for key, each in estimates.items() if not MEASURES[key].of_all_classes and key not in dropped}
 
 
 def _mean(recall: dict[str, Any]) -> Estimate:

@@ -185,7 +185,8 @@ class EvaluateConfig:
     """How `models` (default: all) are scored: on `num_samples` captions of `split`, at every scale of `sampling`.
 
     `area_rate` calibrates the smallest area that counts as shown: real scenes without a class may trip it in at most
-    this share of cases.
+    this share of cases. For each label `swaps_per_label` captions are drawn with and without it, at the chosen scale;
+    0 leaves the effect of naming out.
     """
 
     models: tuple[str, ...] = ()
@@ -193,10 +194,11 @@ class EvaluateConfig:
     area_rate: float = 0.05
     split: str = "test"
     seed: int = 0
+    swaps_per_label: int = 40
 
     def __post_init__(self) -> None:
         require_range(self, "num_samples", 1)
-        require_range(self, "seed", 0)
+        require_range(self, "seed swaps_per_label", 0)
         require_range(self, "area_rate", 0, 1)
         require_one_of("split", self.split, SPLITS)
 

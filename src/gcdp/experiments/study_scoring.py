@@ -14,6 +14,7 @@ import numpy as np
 
 from gcdp.data.attributes import AttributeTable
 from gcdp.data.classes import ClassTable
+from gcdp.diffusion.sampling import sample_seeds
 from gcdp.errors import CheckpointError
 from gcdp.evaluation import frechet
 from gcdp.evaluation.correspondence import correspondence, label_weights, named_matrix, seen_matrix
@@ -27,7 +28,6 @@ from gcdp.experiments.referees import open_referees, referee_hashes
 from gcdp.experiments.study import Trial, group, training_seconds, trial_folder, trial_weights
 from gcdp.experiments.study_record import Point, Record, Setup
 from gcdp.experiments.sweep import Sweep
-from gcdp.diffusion.sampling import sample_seeds
 from gcdp.provenance import source_fingerprint
 from gcdp.storage import fingerprint, sha256
 from gcdp.training.checkpoint import load_card

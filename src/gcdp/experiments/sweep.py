@@ -8,7 +8,9 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+from gcdp.diffusion.sampling import sample_seeds
 from gcdp.errors import DataError
+from gcdp.evaluation.naming import Swaps
 from gcdp.evaluation.scores import RealReference, Scores
 from gcdp.experiments.datasets import HeldOut, held_out
 from gcdp.experiments.profile import Profile
@@ -16,7 +18,7 @@ from gcdp.experiments.records import EvaluationRecord, GuidanceCurve, RefereeRec
 from gcdp.experiments.referees import open_referees
 from gcdp.experiments.sections import SamplingConfig
 from gcdp.generators.external import open_external
-from gcdp.generators.samples import Samples
+from gcdp.generators.samples import Samples, joined
 from gcdp.provenance import source_fingerprint
 from gcdp.storage import fingerprint, sha256
 
@@ -57,6 +59,36 @@ class Sweep:
         pairs.save(folder)
         return pairs
 
+    def draw_swaps(self, swaps: Swaps, guidance: float) -> tuple[Samples, Samples]:
+        """The pairs of M swaps of these captions, with their label named and without, at one guidance; kept as well.
+
+        Both versions get the seed of their caption in `draw`, and thereby equal noise: equal captions give equal
+        pairs. A label that meets a caption again has another seed. What `draw` has kept is taken from there.
+        """
+        folder, count = self.folder / f"swaps-{guidance:g}", len(self.world)
+        seeds = sample_seeds(self.seed, count * (1 + int(swaps.repeat.max())))
+        own = [seeds[row] for row in (swaps.caption + count * swaps.repeat).tolist()]
+        asked = list(zip([*swaps.with_label, *swaps.without_label], own * 2, strict=True))
+        kept = self._kept(folder)
+        if kept is None or list(zip(kept.captions, kept.seeds, strict=True)) != asked:
+            kept = self._drawn(asked, self._kept(self.folder / f"guidance-{guidance:g}"), guidance)
+            kept.save(folder)
+        return kept.rows(slice(0, len(own))), kept.rows(slice(len(own), None))
+
+    def _drawn(self, asked: list[tuple[str, int]], ordinary: Samples | None, guidance: float) -> Samples:
+        """Pairs of (caption, seed), each drawn once; those of the ordinary drawing are taken from it."""
+        parts = [] if ordinary is None else [ordinary]
+        known = {pair: i for part in parts for i, pair in enumerate(zip(part.captions, part.seeds, strict=True))}
+        fresh = [pair for pair in dict.fromkeys(asked) if pair not in known]
+        if fresh:
+            captions, seeds = (list(part) for part in zip(*fresh, strict=True))
+            drawn = self.model.sample(
+                captions, guidance=guidance, seed=seeds, progress=True, **self.sampling.keywords()
+            )
+            known |= {pair: i for i, pair in enumerate(fresh, sum(len(part) for part in parts))}
+            parts.append(replace(drawn, settings={**drawn.settings, "identity": self.identity}))
+        return joined(parts).rows([known[pair] for pair in asked])
+
     def _kept(self, folder: Path) -> Samples | None:
         try:
             kept = Samples.load(folder)
@@ -66,11 +98,8 @@ class Sweep:
 
 
 def correspondence(scores: Scores) -> float:
-    """What guidance is chosen by: attribute recall above chance where captions name attributes, else F1."""
-    if not scores.has_attributes:
-        return scores.value("f1") or 0.0
-    chance = scores.chance.get("attribute_recall")
-    return (scores.value("attribute_recall") or 0.0) - (chance["value"] if chance else 0.0)
+    """What guidance is chosen by: J of classes, or of attributes where captions name those; 0 where it is undefined."""
+    return scores.value("j") or 0.0
 
 
 def score_folder(profile: Profile, domain: str, folder: Path, unconditional: bool = False) -> EvaluationRecord:

@@ -179,7 +179,7 @@ def _compute(profile: Profile, task: Task) -> None:
 
 def _load_libraries() -> None:
     """Load what every task uses, once, before processes are forked."""
-    import transformers.models.auto  # noqa: F401
+    import transformers.models.auto
     import transformers.models.bert.modeling_bert  # noqa: F401
 
 

@@ -18,8 +18,9 @@ from gcdp.generators.autoencoder import (
     reconstruction,
     standardized,
 )
-from gcdp.training.loop import Losses, fit
+from gcdp.training.loop import fit
 from gcdp.training.recipe import TrainConfig
+from gcdp.training.step import Losses
 from gcdp.validation import to_dict
 
 FIRST_LOG_VARIANCE = -6.0  # of the latents before training

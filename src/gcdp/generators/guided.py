@@ -15,11 +15,19 @@ from gcdp.network.conditioning import TextContext
 from gcdp.network.unet import UNet
 from gcdp.validation import require_one_of
 
-# Rows of every call of the network, whatever is asked for: other numbers of them round differently in the last bit, and
-# one label drawn otherwise changes the rest of its picture. On a CPU a row costs the same from 8 rows on.
-NETWORK_ROWS = {"cpu": 8, "cuda": 64}
+CPU_ROWS = 8  # a row costs the same from 8 rows on
+GPU_PIXELS = 2**20  # of all rows together: 128 rows of 64x128, 512 of 32x64; fewer leave a GPU idle
 CONTEXTS = 8192  # captions whose contexts are kept, 18 KB each in the paper's network
 DTYPES = ("auto", "float32", "bfloat16")
+
+
+def network_rows(device: torch.device, pixels: int) -> int:
+    """Rows of every call of a network that draws maps of so many pixels, whatever is asked for.
+
+    Other numbers of rows round differently in the last bit, and one label drawn otherwise changes the rest of its
+    picture.
+    """
+    return max(CPU_ROWS, min(512, GPU_PIXELS // pixels)) if device.type == "cuda" else CPU_ROWS
 
 
 class GuidedNetwork:
@@ -31,15 +39,22 @@ class GuidedNetwork:
         dtype: what the network computes in, but for its heads: "float32", "bfloat16", or "auto", which is bfloat16
             where the device has instructions for it and float32 elsewhere. Either gives equal pairs for equal seeds on
             one machine; the pairs of the two differ in detail, so ask for "float32" to compare machines.
+        pixels: of one map that the network draws.
 
     Raises ConfigError for an unknown dtype.
     """
 
-    def __init__(self, unet: UNet, encode: Callable[[list[str]], tuple[Tensor, Tensor]], dtype: str = "auto"):
+    def __init__(
+        self,
+        unet: UNet,
+        encode: Callable[[list[str]], tuple[Tensor, Tensor]],
+        dtype: str = "auto",
+        pixels: int = 64 * 128,
+    ):
         require_one_of("dtype", dtype, DTYPES)
         self.unet, self.encode = unet.to(memory_format=torch.channels_last), encode
         self.device = next(unet.parameters()).device
-        self.rows = NETWORK_ROWS.get(self.device.type, NETWORK_ROWS["cpu"])
+        self.rows = network_rows(self.device, pixels)
         fastest = "bfloat16" if has_bfloat16(self.device) else "float32"
         self.dtype = fastest if dtype == "auto" else dtype
         self._contexts: OrderedDict[str, TextContext] = OrderedDict()

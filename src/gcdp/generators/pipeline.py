@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -27,7 +28,7 @@ class Pipeline:
 
     def __init__(self, unet: UNet, process: GaussianCategoricalDiffusion, card: ModelCard, encode, dtype: str = "auto"):
         self.unet, self.process, self.card = unet, process, card
-        self.network = GuidedNetwork(unet, encode, dtype)
+        self.network = GuidedNetwork(unet, encode, dtype, math.prod(card.size))
         self.device = self.network.device
 
     @property

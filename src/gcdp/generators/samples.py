@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,13 @@ class Samples:
     def __len__(self) -> int:
         return len(self.captions)
 
+    def rows(self, chosen: slice | Sequence[int]) -> Samples:
+        """Some of the pairs, in the order chosen."""
+        numbers = np.arange(len(self))[chosen]
+        halves = (None if half is None else half[numbers] for half in (self.images, self.layouts))
+        texts = ([part[i] for i in numbers] for part in (self.captions, self.seeds))
+        return Samples(*halves, *texts, self.settings)
+
     def save(self, folder: str | Path) -> None:
         """Write images.npy and layouts.npy (those there are) and samples.json, which holds everything else.
 
@@ -62,6 +70,14 @@ class Samples:
             raise DataError(f"{path} is not of format {FORMAT} or was altered: {REMEDY}.")
         images, layouts = (_load_half(path.with_name(f"{name}.npy"), facts["halves"].get(name)) for name in HALVES)
         return cls(images, layouts, facts["captions"], facts["seeds"], facts["settings"])
+
+
+def joined(parts: Sequence[Samples]) -> Samples:
+    """All pairs of several samples with the same halves, one after the other, with the settings of the last."""
+    halves = [[getattr(part, name) for part in parts] for name in HALVES]
+    arrays = (None if each[0] is None else np.concatenate(each) for each in halves)
+    texts = ([each for part in parts for each in getattr(part, name)] for name in ("captions", "seeds"))
+    return Samples(*arrays, *texts, parts[-1].settings)
 
 
 def _load_half(path: Path, shape: list[int] | None) -> np.ndarray | None:

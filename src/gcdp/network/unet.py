@@ -6,7 +6,7 @@ network knows noise levels (log-SNR) and text states, never datasets, schedules 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,13 +32,17 @@ from gcdp.validation import require_range
 class UNetConfig:
     """Sizes of the network. The defaults are the paper's base model.
 
-    image_channels or num_classes may be 0: that half is then absent. `low_resolution` adds the input port of
-    the super-resolution stage: a noised low-resolution pair and its noise level.
+    image_channels or num_classes may be 0: that half is then absent. `own_ends` gives each half its own layers at
+    full resolution, where the paper's halves share them. `embedding_scale` is the standard deviation of the layout
+    embedding at the start; pixels of images have about 0.5. `low_resolution` adds the input port of the
+    super-resolution stage: a noised low-resolution pair and its noise level.
     """
 
     image_channels: int = 3
     num_classes: int = 20
     layout_embedding: int = 3
+    embedding_scale: float = 1.0
+    own_ends: bool = False
     low_resolution: bool = False
     stem_width: int = 128
     stem_kernels: tuple[int, ...] = (3, 7, 15)
@@ -63,10 +67,17 @@ class UNetConfig:
         require_range(self, "image_channels num_classes blocks resampler_depth", 0)
         require_range(self, "layout_embedding stem_width stem_kernels widths heads head_width time_width", 1)
         require_range(self, "text_width context_width context_latents", 1)
+        require_range(self, "embedding_scale", 0)
         if any(w % GROUPS for w in (*self.widths, self.stem_width)):
             raise ConfigError(f"widths and stem_width must be multiples of {GROUPS} (group normalization)")
         if not self.widths or not self.stem_kernels or any(k % 2 == 0 for k in self.stem_kernels):
             raise ConfigError("widths and stem_kernels must not be empty, and kernels must be odd")
+
+    @property
+    def halves(self) -> dict[str, int]:
+        """Input channels of each half that is there."""
+        channels = {"image": self.image_channels, "layout": self.layout_embedding if self.num_classes else 0}
+        return {half: count * (1 + self.low_resolution) for half, count in channels.items() if count}
 
     @property
     def downsampling(self) -> int:
@@ -122,27 +133,51 @@ class Level(nn.Module):
         return h, made
 
 
+class End(nn.Module):
+    """The layers at full resolution, of one half or of both: stem, last upsampling, last block and heads."""
+
+    def __init__(self, config: UNetConfig, halves: Sequence[str]):
+        super().__init__()
+        c, width = config, config.stem_width
+        self.halves = tuple(halves)
+        self.stem = MultiKernelStem(sum(c.halves[half] for half in halves), width, c.stem_kernels)
+        self.upsample = Upsample(c.widths[0], width)
+        self.last = ResidualBlock(2 * width, width, c.time_width, gate=True)
+        out = {"image": c.image_channels, "layout": c.num_classes}
+        self.heads = nn.ModuleDict({half: _zero(nn.Conv2d(width, out[half], 3, padding=1)) for half in halves})
+
+    def enter(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Inputs (B, channels, H, W) of each half -> (B, stem_width, H, W)."""
+        return self.stem(torch.cat([inputs[half] for half in self.halves], 1))
+
+    def leave(self, h: Tensor, first: Tensor, time: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """The trunk's map at half resolution, and what `enter` made -> predictions, and the map that they are read
+        from."""
+        h = self.last(torch.cat([self.upsample(h), first * SKIP_SCALE], 1), time)
+        return {half: _exact(head, h) for half, head in self.heads.items()}, h
+
+
 class UNet(nn.Module):
     """x_t, y_t, their noise levels and the text -> predictions for both halves."""
+
+    # First and last layers, and what reads noise levels and token states: AdamW's under Muon too.
+    EDGES = ("embed", "noise", "low_noise", "text.project", "text.null", "text.resampler.latents")
 
     def __init__(self, config: UNetConfig):
         super().__init__()
         self.config = c = config
-        self.embed_layout = nn.Embedding(c.num_classes, c.layout_embedding) if c.num_classes else None
-        channels = c.image_channels + (c.layout_embedding if c.num_classes else 0)
-        self.embed_low_layout = self.low_noise = None
-        if c.low_resolution:
-            self.embed_low_layout = nn.Embedding(c.num_classes, c.layout_embedding) if c.num_classes else None
-            self.low_noise = NoiseLevelEmbedding(c.time_width)
-            channels *= 2
+        self.embed_layout = _embedding(c) if c.num_classes else None
+        self.embed_low_layout = _embedding(c) if c.num_classes and c.low_resolution else None
+        self.low_noise = NoiseLevelEmbedding(c.time_width) if c.low_resolution else None
         self.noise_x = NoiseLevelEmbedding(c.time_width) if c.image_channels else None
         self.noise_y = NoiseLevelEmbedding(c.time_width) if c.num_classes else None
         self.text = TextConditioner(
             c.text_width, c.context_width, c.time_width, c.context_latents, c.resampler_depth, c.heads, c.head_width
         )
-        self.stem = MultiKernelStem(channels, c.stem_width, c.stem_kernels)
+        groups = [[half] for half in c.halves] if c.own_ends else [list(c.halves)]
+        self.ends = nn.ModuleList(End(c, group) for group in groups)
 
-        ins = (c.stem_width, *c.widths[:-1])
+        ins = (c.stem_width * len(groups), *c.widths[:-1])
         order = range(len(c.widths))
         self.downsample = nn.ModuleList(Downsample(ins[i], c.widths[i]) for i in order)
         self.down = nn.ModuleList(Level(c, i, c.widths[i], c.widths[i]) for i in order)
@@ -153,16 +188,30 @@ class UNet(nn.Module):
         self.mid_attention = TransformerBlock(deepest, None, c.heads, c.head_width)
         self.mid_out = ResidualBlock(deepest, deepest, context_width=context, **common)
         self.up = nn.ModuleList(Level(c, i, c.widths[i], c.widths[i], skip_width=c.widths[i]) for i in order)
-        self.upsample = nn.ModuleList(Upsample(c.widths[i], ins[i]) for i in order)
-        self.last = ResidualBlock(2 * c.stem_width, c.stem_width, c.time_width, gate=True)
-        self.image_head = _zero(nn.Conv2d(c.stem_width, c.image_channels, 3, padding=1)) if c.image_channels else None
-        self.layout_head = _zero(nn.Conv2d(c.stem_width, c.num_classes, 3, padding=1)) if c.num_classes else None
+        self.upsample = nn.ModuleList(Upsample(c.widths[i], ins[i]) for i in order if i)
 
     @property
     def tap_names(self) -> list[str]:
         """Names under which `forward` returns internal feature maps."""
         levels = range(len(self.down))
-        return [f"down.{i}" for i in levels] + ["mid"] + [f"up.{i}" for i in reversed(levels)] + ["last"]
+        return [f"down.{i}" for i in levels] + ["mid"] + [f"up.{i}" for i in reversed(levels)] + self._ends()
+
+    def _ends(self) -> list[str]:
+        """Taps of the last maps: "last", or one for each half with its own end."""
+        return ["last"] if len(self.ends) == 1 else [f"last.{end.halves[0]}" for end in self.ends]
+
+    def hidden_matrices(self) -> list[nn.Parameter]:
+        """Matrices and kernels between the first and the last layers, which Muon may train."""
+        return [
+            p
+            for name, p in self.named_parameters()
+            if p.ndim > 1 and not name.startswith(self.EDGES) and ".stem." not in name and ".heads." not in name
+        ]
+
+    @property
+    def heads(self) -> dict[str, nn.Conv2d]:
+        """The last layer of each half."""
+        return {half: head for end in self.ends for half, head in end.heads.items()}
 
     def num_parameters(self) -> int:
         """Number of trainable parameters."""
@@ -195,7 +244,9 @@ class UNet(nn.Module):
         if not set(taps) <= set(self.tap_names):
             unknown = min(set(taps) - set(self.tap_names))
             raise ValueError(f"the network has no tap '{unknown}': choose from {', '.join(self.tap_names)}")
-        first = h = self.stem(self._inputs(x, y, low))
+        inputs = self._inputs(x, y, low)
+        firsts = [end.enter(inputs) for end in self.ends]
+        h = torch.cat(firsts, 1)
         time = self._time(log_snr_x, log_snr_y, text, low)
         skips, features = [], {}
 
@@ -212,9 +263,14 @@ class UNet(nn.Module):
         h = tap("mid", self.mid_out(h, time, text.tokens))
         for i in reversed(range(len(self.up))):
             h, _ = self.up[i](h, time, text.tokens, skips)
-            h = self.upsample[i](tap(f"up.{i}", h))
-        h = tap("last", self.last(torch.cat([h, first * SKIP_SCALE], 1), time))
-        return Prediction(_exact(self.image_head, h), _exact(self.layout_head, h), features)
+            tap(f"up.{i}", h)
+            h = self.upsample[i - 1](h) if i else h
+        made = {}
+        for name, end, first in zip(self._ends(), self.ends, firsts, strict=True):
+            predictions, last = end.leave(h, first, time)
+            made |= predictions
+            tap(name, last)
+        return Prediction(made.get("image"), made.get("layout"), features)
 
     def _time(self, log_snr_x, log_snr_y, text: TextContext, low: LowResolution | None) -> Tensor:
         time = text.pooled
@@ -224,26 +280,36 @@ class UNet(nn.Module):
             time = time + self.noise_y(log_snr_y)
         return time if self.low_noise is None else time + self.low_noise(low.log_snr)
 
-    def _inputs(self, x: Tensor | None, y: Tensor | None, low: LowResolution | None) -> Tensor:
+    def _inputs(self, x: Tensor | None, y: Tensor | None, low: LowResolution | None) -> dict[str, Tensor]:
         if self.config.low_resolution != (low is not None):
             raise ValueError("a super-resolution network needs `low`, and only such a network takes it")
         if (x is None and self.noise_x is not None) or (y is None and self.noise_y is not None):
             raise ValueError("a half is missing: the network takes every half that it predicts, noised or clean")
-        parts = [] if self.noise_x is None else [x]
-        if self.embed_layout is not None:
-            parts.append(self.embed_layout(y).permute(0, 3, 1, 2))
+        parts = {"image": [x], "layout": [] if self.embed_layout is None else [_embedded(self.embed_layout, y)]}
         if low is not None:
-            parts += [] if self.noise_x is None else [low.x]
-            parts += [] if self.embed_low_layout is None else [self.embed_low_layout(low.y).permute(0, 3, 1, 2)]
-        h = torch.cat(parts, 1)
-        if h.shape[2] % self.config.downsampling or h.shape[3] % self.config.downsampling:
-            raise ValueError(f"height and width must be multiples of {self.config.downsampling}, got {h.shape[2:]}")
-        return h
+            parts["image"] += [low.x]
+            parts["layout"] += [] if self.embed_low_layout is None else [_embedded(self.embed_low_layout, low.y)]
+        inputs = {half: torch.cat(parts[half], 1) for half in self.config.halves}
+        height, width = next(iter(inputs.values())).shape[2:]
+        if height % self.config.downsampling or width % self.config.downsampling:
+            raise ValueError(f"height and width must be multiples of {self.config.downsampling}, got {height}x{width}")
+        return inputs
 
 
-def _exact(head: nn.Conv2d | None, h: Tensor) -> Tensor | None:
-    if head is None or not torch.is_autocast_enabled(h.device.type):
-        return None if head is None else head(h)
+def _embedding(config: UNetConfig) -> nn.Embedding:
+    embedding = nn.Embedding(config.num_classes, config.layout_embedding)
+    nn.init.normal_(embedding.weight, std=config.embedding_scale)
+    return embedding
+
+
+def _embedded(embedding: nn.Embedding, labels: Tensor) -> Tensor:
+    """Labels (B, H, W) -> (B, channels, H, W)."""
+    return embedding(labels).permute(0, 3, 1, 2)
+
+
+def _exact(head: nn.Conv2d, h: Tensor) -> Tensor:
+    if not torch.is_autocast_enabled(h.device.type):
+        return head(h)
     with torch.autocast(h.device.type, enabled=False):
         return head(h.float())
 

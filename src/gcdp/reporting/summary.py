@@ -10,9 +10,9 @@ from typing import Any
 
 from gcdp.errors import DataError
 from gcdp.evaluation.measures import MEASURES
-from gcdp.experiments.records import EvaluationRecord, load_evaluations
+from gcdp.experiments.records import EvaluationRecord, RefereeRecord, load_evaluations
 from gcdp.reporting.formatting import DASH, estimate_text, number_text
-from gcdp.reporting.tables import markdown
+from gcdp.reporting.tables import markdown, measure_text
 
 NOT_RUN = "not run"
 SUMMARY_COLUMNS = (
@@ -126,8 +126,13 @@ def _cells(folder: Path) -> dict[tuple[str, str], dict[str, Cell]]:
                 cells.setdefault((domain, model), {}).update({key: cell for key, cell in found.items() if cell})
     for domain, records in load_evaluations(folder).items():
         for model, record in records.items():
-            cells.setdefault((domain, model), {}).update(_measured(record))
+            unreadable = _has_referee(folder, domain) and RefereeRecord.load(folder, domain).unreadable(record.chosen)
+            cells.setdefault((domain, model), {}).update(_measured(record, unreadable))
     return {place: cells[place] for place in sorted(cells) if cells[place]}
+
+
+def _has_referee(folder: Path, domain: str) -> bool:
+    return folder.joinpath("referee", f"{domain}.json").is_file()
 
 
 def _cell(metrics: dict[str, Any], quantity: Quantity) -> Cell | None:
@@ -141,8 +146,11 @@ def _cell(metrics: dict[str, Any], quantity: Quantity) -> Cell | None:
     return Cell(quantity.name, quantity.paper, value, text, *shown, "" if real is None else number_text(real))
 
 
-def _measured(record: EvaluationRecord) -> dict[str, Cell]:
-    """The guidance of a model and its scores there, by key of MEASURES; none for images made without text."""
+def _measured(record: EvaluationRecord, unreadable: bool) -> dict[str, Cell]:
+    """The guidance of a model and its scores there, by key of MEASURES; none for images made without text.
+
+    Where the referee cannot read the images, scores of text keep their value and show "unreadable".
+    """
     seed, cells = "" if record.seed is None else str(record.seed), {}
     if record.curve.guidance is not None:
         scale = record.curve.guidance
@@ -154,7 +162,7 @@ def _measured(record: EvaluationRecord) -> dict[str, Cell]:
         text = record.chosen.alignment_name or text if key == "alignment" else text
         name = f"{text}, of the image" if MEASURES[key].of_text else text
         real = record.ceiling.value(key)
-        shown = estimate_text(estimate, digits), f"{estimate['n']:,}", seed
+        shown = measure_text(record.chosen, key, unreadable), f"{estimate['n']:,}", seed
         real_text = "" if real is None else number_text(real, digits)
         cells[key] = Cell(name, MEASURES[key].paper, estimate["value"], *shown, real_text)
     return cells

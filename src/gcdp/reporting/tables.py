@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gcdp.evaluation.attribute_groups import FEWEST
 from gcdp.evaluation.measures import MEASURES
+from gcdp.evaluation.readability import UNREADABLE
 from gcdp.evaluation.scores import Scores
-from gcdp.evaluation.statistics import Estimate, proportion
 from gcdp.experiments.records import EvaluationRecord, RefereeRecord
 from gcdp.reporting.figures import label, order
 from gcdp.reporting.formatting import DASH, estimate_text, number_text
@@ -21,14 +22,6 @@ PAPER_TABLE_1 = (
     ("Semantic Palette", "52.13", "53.17", "48.29"),
     ("GCDP", "20.36", "65.80", "42.22"),
 )
-# attributes of faces that are seen as a class of the layout; all others change the shape, color or texture of classes
-OWN_CLASS = {
-    "Eyeglasses": "eyeglasses",
-    "Mouth_Slightly_Open": "mouth",
-    "Wearing_Earrings": "earring",
-    "Wearing_Hat": "hat",
-    "Wearing_Necklace": "necklace",
-}
 TABLE_1_COLUMNS = (
     "model", "source", "protocol", "steps", "pairs_seen", "n", "guidance",
     *(measure.column for measure in MEASURES.values()), "FSD_of",
@@ -36,9 +29,12 @@ TABLE_1_COLUMNS = (
 
 
 def table_rows(records: Mapping[str, EvaluationRecord], referee: RefereeRecord) -> list[dict[str, str]]:
-    """Rows of Table 1, keys TABLE_1_COLUMNS: real pairs, our models by both protocols, the paper's numbers."""
+    """Rows of Table 1, keys TABLE_1_COLUMNS: real pairs, our models by both protocols, the paper's numbers.
+
+    Measures of text say "unreadable" where images lie too far from real ones for the referee to read.
+    """
     real = {"model": "real pairs, half against half", "source": "this run", "protocol": "ceiling"}
-    rows = [{**real, "n": str(referee.n), **_measures(referee.ceiling)}]
+    rows = [{**real, "n": str(referee.n), **_measures(referee.ceiling, referee)}]
     for protocol in ("without text", "with text"):
         for model in order(records):
             record = records[model]
@@ -48,7 +44,7 @@ def table_rows(records: Mapping[str, EvaluationRecord], referee: RefereeRecord) 
             facts = {"model": label(model, records), "source": "this run", "protocol": protocol, "n": str(record.n)}
             scale = 0 if protocol == "without text" else record.curve.guidance
             guidance = "" if scale is None else f"{scale:g}"
-            rows.append({**facts, **_budget(record.training), "guidance": guidance, **_measures(scores)})
+            rows.append({**facts, **_budget(record.training), "guidance": guidance, **_measures(scores, referee)})
     for name, distance, miou, fsd in PAPER_TABLE_1:
         numbers = dict.fromkeys((measure.column for measure in MEASURES.values()), DASH)
         numbers |= {"distance": f"FID {distance}", "mIoU": miou, "FSD": fsd}
@@ -61,9 +57,18 @@ def _budget(training: Mapping[str, Any]) -> dict[str, str]:
     return {"steps": f"{steps:,}" if steps else "", "pairs_seen": f"{steps * batch:,}" if steps and batch else ""}
 
 
-def _measures(scores: Scores) -> dict[str, str]:
-    texts = {each.column: estimate_text(scores.get(key), each.digits) for key, each in MEASURES.items()}
-    return {**texts, "FSD_of": scores.fsd_of}
+def _measures(scores: Scores, referee: RefereeRecord) -> dict[str, str]:
+    unreadable = referee.unreadable(scores)
+    return {each.column: measure_text(scores, key, unreadable) for key, each in MEASURES.items()} | {
+        "FSD_of": scores.fsd_of
+    }
+
+
+def measure_text(scores: Scores, key: str, unreadable: bool) -> str:
+    """One measure as text: "unreadable" in place of what a referee finds of the text in images that it cannot read."""
+    if unreadable and key in scores and MEASURES[key].of_text:
+        return UNREADABLE
+    return estimate_text(scores.get(key), MEASURES[key].digits)
 
 
 def class_rows(records: Mapping[str, EvaluationRecord], referee: RefereeRecord) -> list[dict[str, str]]:
@@ -87,32 +92,62 @@ def attribute_rows(rows: Mapping[str, Mapping[int, Scores]], referee: RefereeRec
     """Rows of the table of attributes, the most frequent first: recall of real images and of every training.
 
     `rows`: {model: {number of pairs: scores}}, from `Study.first_scores`. Keys: "attribute", "named_by" (captions),
-    "real images", and "<model>, <pairs>". The last rows are all attributes, by own caption and by the next image's.
+    "real images", and "<model>, <pairs>", with "unreadable" where images lie too far from real ones for the referee.
+    The last rows are all attributes, by own caption and by the next image's.
     """
     real = referee.ceiling
     cells = {f"{label(model, rows)}, {size}": scores for model in order(rows) for size, scores in rows[model].items()}
+    unreadable = {column for column, scores in cells.items() if referee.unreadable(scores)}
+    found = {"real images": real, **cells}
+
+    def row(name: str, named_by: str, pick, digits: int) -> dict[str, str]:
+        texts = {column: estimate_text(pick(each), digits) for column, each in found.items()}
+        return {"attribute": name, "named_by": named_by, **texts, **dict.fromkeys(unreadable, UNREADABLE)}
+
     table = []
     for name in sorted(real.per_attribute, key=lambda name: -real.per_attribute[name]["n"]):
         counts = {str(scores.per_attribute[name]["n"]) for scores in cells.values()}
-        row = {"attribute": name, "named_by": " ".join(sorted(counts))}
-        found = {"real images": real, **cells}
-        table.append(row | {column: estimate_text(each.per_attribute[name], 2) for column, each in found.items()})
-    for text, pick in (("all", lambda each: each.measures), ("all, next caption", lambda each: each.chance)):
-        row = {"attribute": text, "named_by": "", "real images": estimate_text(pick(real).get("attribute_recall"))}
-        table.append(
-            row | {column: estimate_text(pick(each).get("attribute_recall")) for column, each in cells.items()}
-        )
+        table.append(row(name, " ".join(sorted(counts)), lambda each, name=name: each.per_attribute[name], 2))
+    for text, part in (("all", "measures"), ("all, next caption", "chance")):
+        table.append(row(text, "", lambda each, part=part: getattr(each, part).get("attribute_recall"), 3))
     return table
 
 
-def by_own_class(scores: Scores) -> dict[str, Estimate]:
-    """{"own class", "no class"}: recall of the attributes with and without a class of their own, cases pooled."""
-    pooled = {"own class": [0, 0], "no class": [0, 0]}
-    for name, found in scores.per_attribute.items():
-        cases = pooled["own class" if name in OWN_CLASS else "no class"]
-        cases[0] += round((found["value"] or 0) * found["n"])
-        cases[1] += found["n"]
-    return {name: proportion(*cases) for name, cases in pooled.items()}
+# keys of `RefereeRecord.spoiled` -> digits, in the order of the table
+SPOILED = {
+    "frechet": 3, "recall": 3, "precision": 3, "f1": 3, "j": 3, "attribute_recall": 3, "attribute_j": 3, "alignment": 1,
+}  # fmt: skip
+
+
+def spoiled_rows(spoiled: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """What the referees still read in spoiled real images: a row for each spoiling, "images", "n" and the measures."""
+    rows = []
+    for row in spoiled:
+        kept = {key: digits for key, digits in SPOILED.items() if key in row}
+        texts = {key: estimate_text(row[key], digits, interval=False) for key, digits in kept.items()}
+        rows.append({"images": row["name"], "n": str(row["n"]), **texts})
+    return rows
+
+
+def group_rows(models: Mapping[str, Scores]) -> list[dict[str, str]]:
+    """Rows of the table of groups of attributes: recall above chance and J of each, for scores by name.
+
+    Keys: "model", "group", "recall", "chance", "above", "J", "n"; scores without groups have no rows.
+    """
+    rows = []
+    for name, scores in models.items():
+        for group, found in scores.groups.items():
+            recall, chance = ((found[key] or {}).get("value") for key in ("recall", "chance"))
+            above = None if recall is None or chance is None else recall - chance
+            row = {"model": name, "group": group, "recall": estimate_text(found["recall"])}
+            row |= {"chance": number_text(chance), "above": number_text(above, sign=True)}
+            rows.append(row | {"J": estimate_text(found["j"]), "n": marked(found["n"], found["n"])})
+    return rows
+
+
+def marked(text: object, n: int | None) -> str:
+    """A cell with "*" behind it where fewer than `FEWEST` cases are behind it."""
+    return f"{text}*" if n is not None and n < FEWEST else str(text)
 
 
 def aligned(rows: Sequence[Mapping[str, str]]) -> str:

@@ -88,6 +88,11 @@ class TextCache:
             return None
         return cache if cache.captions == captions and cache.fingerprint == fingerprint else None
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest caption."""
+        return max(b - a for a, b in zip(self._offsets, self._offsets[1:], strict=False))
+
     def __contains__(self, caption: str) -> bool:
         return caption in self._position
 

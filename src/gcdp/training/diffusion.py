@@ -15,13 +15,15 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from gcdp.data.pairs import PairDataset, collate
-from gcdp.diffusion.joint import GaussianCategoricalDiffusion
+from gcdp.diffusion.joint import GaussianCategoricalDiffusion, Noised
+from gcdp.diffusion.schedules import moved
 from gcdp.network.unet import UNet
 from gcdp.training.checkpoint import ModelCard, save_model, with_training
 from gcdp.training.curve import Curve
 from gcdp.training.distributed import make_accelerator
-from gcdp.training.loop import Losses, fit, placed, step_generator
+from gcdp.training.loop import fit, placed, step_generator
 from gcdp.training.recipe import TrainConfig
+from gcdp.training.step import Losses
 from gcdp.validation import to_dict
 
 
@@ -31,6 +33,10 @@ class ConditionedUNet(nn.Module):
     def __init__(self, unet: UNet):
         super().__init__()
         self.unet = unet
+
+    def hidden_matrices(self) -> list[nn.Parameter]:
+        """What Muon may train."""
+        return self.unet.hidden_matrices()
 
     def forward(self, x, y, log_snr_x, log_snr_y, tokens, mask, keep):
         return self.unet(x, y, log_snr_x, log_snr_y, self.unet.encode_text(tokens, mask, keep))
@@ -61,8 +67,8 @@ def train(
     accelerator = accelerator or make_accelerator(config.precision)
     torch.manual_seed(config.seed)
     unet, process = card.build()
-    loss = partial(diffusion_loss, process=process, config=config)
-    check = None if validation is None else partial(validate, process=process, pairs=validation, config=config)
+    loss = DiffusionLoss(process, config)
+    check = None if validation is None else partial(validate, loss=loss, pairs=validation)
     identity, text = {"card": card.hash()}, pairs.text
     result = fit(
         ConditionedUNet(unet), loss, pairs, config, state_folder, identity, accelerator, text=text, validate=check
@@ -96,26 +102,50 @@ def draw_times(count: int, T: int, diagonal: float, generator: torch.Generator) 
     return t_x, t_y
 
 
-def diffusion_loss(
-    forward, batch: dict, generator: torch.Generator, *, process: GaussianCategoricalDiffusion, config: TrainConfig
-) -> Losses:
-    """Noise a batch at random times, predict, and score."""
-    count = len(batch["x"])
-    both = process.gaussian is not None and process.categorical is not None
-    t_x, t_y = draw_times(count, process.T, config.diagonal if both else 1.0, generator)
-    t_y = torch.zeros_like(t_y) if config.times == "image_given_layout" else t_y
-    keep = torch.rand(count, generator=generator) >= config.text_drop
-    losses = _losses_at(forward, process, batch, t_x, t_y, keep, generator)
-    return Losses(process.total(losses), {name: loss.mean() for name, loss in losses.items()})
+class DiffusionLoss:
+    """The loss of a batch: pairs are noised at random times, and the network predicts the clean ones.
 
+    In two parts, so that the second can be recorded as a CUDA graph: `prepare` draws all that is random, `compute` is
+    a function of tensors alone.
+    """
 
-def _losses_at(forward, process, batch: dict, t_x, t_y, keep, generator) -> dict[str, Tensor]:
-    """Losses of each half per example, (B,) each, at given times."""
-    x0, y0 = batch["x"], batch["y"]
-    noised = process.q_sample(x0, y0, t_x, t_y, generator)
-    told = [value.to(x0.device, non_blocking=True) for value in (*process.log_snr(t_x, t_y), keep)]
-    output = forward(noised.x, noised.y, *told[:2], batch["tokens"], batch["mask"], told[2])
-    return process.loss(output, x0, y0, noised, t_x, t_y)
+    def __init__(self, process: GaussianCategoricalDiffusion, config: TrainConfig):
+        self.process, self.config = process, config
+
+    def __call__(self, forward, batch: dict, generator: torch.Generator) -> Losses:
+        return self.compute(forward, self.prepare(batch, generator))
+
+    def prepare(self, batch: dict, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw times, dropped captions and noise of a batch; tensors by name, on the device of the batch."""
+        process, count = self.process, len(batch["x"])
+        both = process.gaussian is not None and process.categorical is not None
+        t_x, t_y = draw_times(count, process.T, self.config.diagonal if both else 1.0, generator)
+        keep = torch.rand(count, generator=generator) >= self.config.text_drop
+        return self.at(batch, t_x, t_y, keep, generator)
+
+    def at(self, batch: dict, t_x: Tensor, t_y: Tensor, keep: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """What `compute` takes, for given times (B,) and captions to keep (B,)."""
+        t_y = torch.zeros_like(t_y) if self.config.times == "image_given_layout" else t_y
+        x0, y0 = batch["x"], batch["y"]
+        noised = self.process.q_sample(x0, y0, t_x, t_y, generator)
+        given = dict(zip(("log_snr_x", "log_snr_y"), self.process.log_snr(t_x, t_y), strict=True))
+        given |= {"keep": keep, "t_x": t_x, "t_y": t_y}
+        given = {name: moved(value, x0.device) for name, value in given.items()}
+        given |= {"x0": x0, "y0": y0, "x_t": noised.x, "y_t": noised.y, "noise": noised.noise}
+        given |= {"tokens": batch["tokens"], "mask": batch["mask"]}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def each(self, forward, given: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Losses of each half per example, (B,) each."""
+        names = ("x_t", "y_t", "log_snr_x", "log_snr_y", "tokens", "mask", "keep")
+        output = forward(*(given.get(name) for name in names))
+        noised = Noised(given.get("x_t"), given.get("y_t"), given.get("noise"))
+        return self.process.loss(output, given["x0"], given["y0"], noised, given["t_x"], given["t_y"])
+
+    def compute(self, forward, given: dict[str, Tensor]) -> Losses:
+        """The losses of what `prepare` drew."""
+        losses = self.each(forward, given)
+        return Losses(self.process.total(losses), {name: loss.mean() for name, loss in losses.items()})
 
 
 def validation_times(count: int, T: int, seed: int = 0) -> Tensor:
@@ -129,25 +159,22 @@ def validation_times(count: int, T: int, seed: int = 0) -> Tensor:
 
 
 @torch.no_grad()
-def validate(
-    forward, process: GaussianCategoricalDiffusion, pairs: PairDataset, config: TrainConfig, seed: int = 0
-) -> dict[str, float]:
+def validate(forward, loss: DiffusionLoss, pairs: PairDataset, seed: int = 0) -> dict[str, float]:
     """Mean loss of each half on fixed pairs, at diagonal times spread evenly over 1..T, with fixed noise.
 
     The times are the same in every run. `forward` is a module; it says on which device to compute.
     """
+    config = loss.config
     count = min(config.validate_pairs, len(pairs))
-    device, times = next(forward.parameters()).device, validation_times(count, process.T, seed)
+    device, times = next(forward.parameters()).device, validation_times(count, loss.process.T, seed)
     totals: dict[str, Tensor] = {}
     for start in range(0, count, config.batch_size):
         rows = range(start, min(start + config.batch_size, count))
         batch = placed(collate([pairs[(i, 0)] for i in rows], pairs.text), device)
-        t = times[rows.start : rows.stop]
-        t_y = torch.zeros_like(t) if config.times == "image_given_layout" else t
-        keep = torch.ones(len(t), dtype=torch.bool)
-        losses = _losses_at(forward, process, batch, t, t_y, keep, step_generator(seed, start, 0))
-        for name, loss in losses.items():
-            totals[name] = totals.get(name, 0.0) + loss.sum() / count
+        t, keep = times[rows.start : rows.stop], torch.ones(len(rows), dtype=torch.bool)
+        given = loss.at(batch, t, t, keep, step_generator(seed, start, 0))
+        for name, values in loss.each(forward, given).items():
+            totals[name] = totals.get(name, 0.0) + values.sum() / count
     return {name: float(total) for name, total in totals.items()}
 
 

@@ -25,22 +25,12 @@ from gcdp.errors import CheckpointError, TrainingError
 from gcdp.storage import fingerprint
 from gcdp.training.curve import Curve
 from gcdp.training.distributed import graceful_stop, ignore_interrupt
+from gcdp.training.optimizers import make_optimizer, set_rates
 from gcdp.training.recipe import OPERATIONAL, TrainConfig
 from gcdp.training.state import TrainingState
+from gcdp.training.step import Loss, RecordedStep, Step, can_record
 from gcdp.validation import to_dict
 from gcdp.weights import half_rounded
-
-
-class Losses(NamedTuple):
-    """What one step minimizes, a scalar, and what its row of the curve shows: scalars by column of curve.csv."""
-
-    total: Tensor
-    parts: dict[str, Tensor]
-
-
-# (forward, batch, generator) -> Losses. `forward` is the network in the recipe's precision; the batch lies on its
-# device; the CPU generator is for all noise of the step.
-Loss = Callable[[Callable[..., Any], dict[str, Any], torch.Generator], Losses]
 
 
 class Fitted(NamedTuple):
@@ -79,32 +69,27 @@ def fit(
     kept), CheckpointError if `state_folder` belongs to other settings or data, or the disk is full.
     """
     network = network.to(memory_format=torch.channels_last).train()
-    optimizer = torch.optim.AdamW(
-        network.parameters(), config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
-    )
-    prepared, optimizer = accelerator.prepare(network, optimizer)
+    record = can_record(loss, config, accelerator)
+    network = network.to(accelerator.device)
+    prepared, optimizer = accelerator.prepare(network, make_optimizer(network, config, capturable=record))
     run = run_hash(identity, pairs, config, accelerator.num_processes)
     state = TrainingState(network, optimizer, config.ema_decay, state_folder, run, accelerator)
     first = _first_step(state, config)
     curve = Curve(state_folder / "curve.csv", first, state.pending)
     forward = torch.compile(prepared) if config.compile else prepared
+    take = Step(forward, loss, optimizer, state, config, accelerator)
+    take = RecordedStep(take, text.longest) if record else take
 
     with graceful_stop() as stop, batches(pairs, config, accelerator, first, text, label) as loader:
         for step, batch in enumerate(loader, start=first):
-            rate = optimizer.param_groups[0]["lr"] = learning_rate(config, step)
+            share, done = share_of_rate(config, step), step + 1
+            set_rates(optimizer, share)
             generator = step_generator(config.seed, step, accelerator.process_index)
-            losses = loss(forward, placed(batch, accelerator.device), generator)
-            accelerator.backward(losses.total)
-            if config.clip:
-                accelerator.clip_grad_norm_(prepared.parameters(), config.clip)
-            optimizer.step()
-            optimizer.zero_grad()
-            done = step + 1
-            state.update_ema(done, config.ema_every)
-            curve.add({name: part.detach() for name, part in losses.parts.items()}, config.batch_size)
+            parts = take(placed(batch, accelerator.device), generator, done)
+            curve.add(parts, config.batch_size)
             last, interrupted = done == config.steps, stop.agreed(accelerator, done)
             if done % config.log_every == 0 or last:
-                curve.log(done, rate, state.last_saved, loader)
+                curve.log(done, share * config.learning_rate, state.last_saved, loader)
             if validate is not None and (done % config.validate_every == 0 or last):
                 with state.ema_weights():
                     curve.validated(done, validate(prepared))
@@ -141,13 +126,13 @@ def run_hash(identity: dict[str, Any], pairs: PairDataset, config: TrainConfig, 
     return fingerprint({**settings, "identity": identity, "data": pairs.fingerprint, "processes": processes})
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """Rate of one step: linear warm-up, then constant or cosine decay to zero at the last step."""
-    rate = config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup))
+def share_of_rate(config: TrainConfig, step: int) -> float:
+    """Share of the full rate in one step: linear warm-up, then constant or cosine decay to zero at the last step."""
+    share = min(1.0, (step + 1) / max(1, config.warmup))
     if config.decay:
         progress = max(0, step - config.warmup) / max(1, config.steps - config.warmup)
-        rate *= 0.5 * (1 + math.cos(math.pi * progress))
-    return rate
+        share *= 0.5 * (1 + math.cos(math.pi * progress))
+    return share
 
 
 def step_generator(seed: int, step: int, rank: int) -> torch.Generator:

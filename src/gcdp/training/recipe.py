@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from gcdp.validation import require_one_of, require_range
 
 PRECISIONS = ("no", "fp16", "bf16")
+OPTIMIZERS = ("adamw", "muon")
 TIMES = ("joint", "image_given_layout")
 # settings that may change between an interruption and its continuation
-OPERATIONAL = ("log_every", "validate_every", "checkpoint_every", "workers", "compile")
+OPERATIONAL = ("log_every", "validate_every", "checkpoint_every", "workers", "compile", "cuda_graph")
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,9 @@ class TrainConfig:
 
     steps: int = 300_000
     batch_size: int = 8
-    learning_rate: float = 1.2e-4
+    optimizer: str = "adamw"  # muon: for hidden matrices and kernels; all else learns by AdamW
+    learning_rate: float = 1.2e-4  # of AdamW
+    muon_rate: float = 0.02
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
     warmup: int = 0
@@ -31,6 +34,7 @@ class TrainConfig:
     diagonal: float = 1.0  # share of examples with t_x = t_y; the rest draw them independently
     precision: str = "no"  # as accelerate names it: no, fp16, bf16 (float32 where a processor only emulates it)
     compile: bool = False
+    cuda_graph: bool = True  # record the step of a diffusion network on one CUDA device and replay it
     workers: int = 0
     seed: int = 0
     log_every: int = 50
@@ -41,6 +45,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         require_range(self, "steps batch_size ema_every log_every validate_every checkpoint_every", 1)
         require_range(self, "weight_decay warmup clip workers seed validate_pairs", 0)
-        require_range(self, "learning_rate betas ema_decay text_drop diagonal", 0, 1)
+        require_range(self, "learning_rate muon_rate betas ema_decay text_drop diagonal", 0, 1)
+        require_one_of("optimizer", self.optimizer, OPTIMIZERS)
         require_one_of("precision", self.precision, PRECISIONS)
         require_one_of("times", self.times, TIMES)

@@ -29,18 +29,25 @@ class TrainingState:
         self.pending: dict = {}
         self.ema = {name: p.detach().clone() for name, p in network.state_dict().items()}
 
-    def update_ema(self, done: int, every: int) -> None:
-        """ema <- d ema + (1 - d) weights every few steps, with d ramped up from 0 as (1 + n) / (10 + n)."""
-        if done % every:
-            return
+    def ema_share(self, done: int, every: int) -> float:
+        """Share 1 - d of the weights in their average after so many steps: every few steps, else 0.
+
+        d is ramped up from 0 as (1 + n) / (10 + n).
+        """
         n = done // every
-        d = min(self.decay, (1 + n) / (10 + n))
+        return 0.0 if done % every else 1 - min(self.decay, (1 + n) / (10 + n))
+
+    def update_ema(self, share: float | Tensor) -> None:
+        """ema <- (1 - share) ema + share weights; `share` may be a scalar on the device."""
+        weights = self.network.state_dict()
+        averaged = [name for name, p in weights.items() if p.is_floating_point()]
         with torch.no_grad():
-            for name, p in self.network.state_dict().items():
-                if p.is_floating_point():
-                    self.ema[name].lerp_(p, 1 - d)
-                else:  # a counter
-                    self.ema[name].copy_(p)
+            averages = [self.ema[name] for name in averaged]
+            steps = torch._foreach_sub([weights[name] for name in averaged], averages)
+            torch._foreach_mul_(steps, share)
+            torch._foreach_add_(averages, steps)
+            for name in weights.keys() - set(averaged):  # counters
+                self.ema[name].copy_(weights[name])
 
     @contextmanager
     def ema_weights(self) -> Iterator[None]:

@@ -33,6 +33,7 @@ from gcdp.validation import build, require_range, to_dict
 from gcdp.weights import load_weights
 
 CROWD = 32  # captions among which an image has to find its own
+BLOCK = 1024  # images scored with all captions at once
 LARGEST_SCALE = 100.0  # of cosines in the loss, as in CLIP
 
 
@@ -125,7 +126,22 @@ class AlignmentReferee(ABC):
 
     def score(self, images: np.ndarray, captions: Sequence[str]) -> np.ndarray:
         """Images uint8 (N, H, W, 3) and their captions -> float32 (N,). Raises DataError for unequal numbers."""
-        return 100 * (self.embed_images(images) * self.embed_captions(_as_many(captions, images))).sum(1)
+        return self.score_with_others(images, captions)[0]
+
+    def score_with_others(self, images: np.ndarray, captions: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """`score`, and the mean score of each image with all captions but its own, which is chance: float32 (N,) each.
+
+        The second is NaN for a single image. Raises DataError for unequal numbers.
+        """
+        seen, said = self.embed_images(images), self.embed_captions(_as_many(captions, images))
+        own, count = self.scaled((seen * said).sum(1)), len(seen)
+        blocks = [self.scaled(seen[start : start + BLOCK] @ said.T).sum(1) for start in range(0, count, BLOCK)]
+        others = (np.concatenate(blocks) - own) / (count - 1) if count > 1 else np.full_like(own, np.nan)
+        return own, others.astype(own.dtype)
+
+    def scaled(self, cosines: np.ndarray) -> np.ndarray:
+        """Cosines as scores."""
+        return 100 * cosines
 
 
 class TwoTowerReferee(AlignmentReferee):

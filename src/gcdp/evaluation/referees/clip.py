@@ -42,13 +42,13 @@ class ClipReferee(AlignmentReferee):
         """Where it computes."""
         return next(self.network.parameters()).device
 
-    def score(self, images: np.ndarray, captions: Sequence[str]) -> np.ndarray:
-        """100 times the cosine of each image and its caption, never below 0, float32 (N,).
+    def scaled(self, cosines: np.ndarray) -> np.ndarray:
+        """100 times the cosine, never below 0.
 
         As Hessel et al. have it, a negative cosine counts 0. torchmetrics clips the mean over images instead; the
         two agree wherever no cosine is negative.
         """
-        return np.maximum(super().score(images, captions), 0)
+        return np.maximum(super().scaled(cosines), 0)
 
     @torch.inference_mode()
     def embed_images(self, images: np.ndarray) -> np.ndarray:

@@ -118,7 +118,7 @@ SLIPS = {
     "domains.streets: counts: split 'trian' is unknown": {
         "domains": {"streets": {"source": "toy_streets", "size": [16, 32], "counts": {"trian": 4}}}
     },
-    "domains.streets: subset_seed must be at least -1, got -2": {
+    "domains.streets: subset_seed must be at least 0, got -2": {
         "domains": {"streets": {"source": "x", "size": [16, 32], "subset_seed": -2}}
     },
     "domains.streets: captions_per_pair must be at least 0, got -1": {
@@ -131,7 +131,7 @@ SLIPS = {
     "referee: attributes: network: widths must be at least 1": {
         "referee": {"attributes": {"network": {"widths": [0]}}}
     },
-    r"study: fractions must be within 0..1, got \[0.5, 2.0\]": {"study": {"fractions": [0.5, 2]}},
+    r"study: sizes must be numbers of pairs of at least 1, or 'all', got 0": {"study": {"sizes": [0]}},
     "study: 'pairs' is unknown": {"study": {"pairs": [4]}},
     "models.joint.unet: 'width' is unknown; did you mean 'widths'": {"models": {"joint": {"unet": {"width": 3}}}},
     "domains.streets: counts.val must be of type int, got None": {

@@ -19,8 +19,8 @@ from gcdp.errors import CheckpointError, ConfigError
 from gcdp.evaluation.referees.segmenter import Reading
 from gcdp.experiments.referees import Referees
 from gcdp.experiments.runs import prepare_run
-from gcdp.experiments.study import Trial, group, settings_of, sizes, training_seconds, trial_weights, trials
-from gcdp.experiments.study_record import RELEASE, Record, Study
+from gcdp.experiments.study import group, settings_of, sizes, training_seconds, trial_weights, trials
+from gcdp.experiments.study_record import RELEASE, Record, Study, Trial
 from gcdp.experiments.study_run import make_study, run_study
 from gcdp.generators.samples import Samples
 

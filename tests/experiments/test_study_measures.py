@@ -12,7 +12,6 @@ from gcdp.evaluation.correspondence import correspondence, label_weights
 from gcdp.evaluation.naming import Swaps, effect
 from gcdp.experiments.claims import claims
 from gcdp.experiments.records import GuidanceCurve
-from gcdp.experiments.study import Trial
 from gcdp.experiments.study_measures import (
     all_scores,
     compare,
@@ -27,6 +26,7 @@ from gcdp.experiments.study_measures import (
     seeds_of,
     sizes_of,
 )
+from gcdp.experiments.study_record import Trial
 
 
 @pytest.fixture(scope="module", params=["classes", "attributes"])

@@ -5,8 +5,7 @@ import pytest
 from worlds import bits
 
 from gcdp.errors import CheckpointError
-from gcdp.experiments.study import Trial
-from gcdp.experiments.study_record import RELEASE, SETUP, Record, Setup, Study
+from gcdp.experiments.study_record import RELEASE, SETUP, Record, Setup, Study, Trial
 
 
 def same(a, b):

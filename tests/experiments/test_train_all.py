@@ -17,7 +17,7 @@ from gcdp.errors import ConfigError, DataError
 from gcdp.experiments.locks import claim
 from gcdp.experiments.profile import load_profile
 from gcdp.experiments.progress import Progress
-from gcdp.experiments.study import Trial
+from gcdp.experiments.study_record import Trial
 from gcdp.experiments.tasks import Task, data_tasks, needs, plan
 
 PLAN = {"seeds": [5, 7], "sizes": [2, "all"], "models": ["joint", "gaussian"], "full_size": ["lever"]}

@@ -14,7 +14,7 @@ from gcdp.evaluation.referees.segmenter import load_segmenter
 from gcdp.experiments.models import options
 from gcdp.experiments.profile import load_profile, repository_root
 from gcdp.experiments.study import trials
-from gcdp.experiments.study_record import Study
+from gcdp.experiments.study_record import RELEASE, Study
 from gcdp.generators.latent import latent_card
 from gcdp.text.encoder import load_encoder
 from gcdp.training.checkpoint import load_card, load_model
@@ -72,10 +72,10 @@ def test_a_released_referee_is_what_its_profile_asks_for(domain, part):
 def test_the_released_study_is_what_its_profile_asks_for(domain):
     study, profile = Study.load(WEIGHTS / f"toy-{domain}-study"), load_profile("toy", domain)
     planned = set(trials(profile, profile.domain(domain).counts["train"]))
-    assert set(study.trials) == planned
-    if profile.study.sweep:  # made with a finer grid than that of today
-        found = {trial: {point.guidance for point in points} for trial, points in study.sweeps.items()}
-        assert set(found) == planned and all(set(profile.sampling.guidances) <= scales for scales in found.values())
+    assert set(study.tests) == set(study.validations) == planned
+    everything = {trial for trial in planned if trial.pairs == profile.domain(domain).counts["train"]}
+    assert all(list(study.tests[trial].points) == list(profile.sampling.guidances) for trial in everything)
+    assert (WEIGHTS / f"toy-{domain}-study" / RELEASE).stat().st_size < 1e6
 
 
 @each_release

@@ -8,8 +8,9 @@ import pytest
 from worlds.programs import ROOT, run
 
 from gcdp.experiments.profile import load_profile
+from gcdp.experiments.study_record import Study
 
-STUDIED = {"joint", "gaussian", "latent"}  # models of the study of faces
+STUDIED = {"joint", "gaussian", "joint_paper_settings", "gaussian_same_time"}
 SOURCES = ("notebooks", "params", "src", "tools", "weights", ".dvc/config", ".dvcignore", "dvc.yaml", "pyproject.toml")
 
 
@@ -38,7 +39,8 @@ def test_every_stage_leaves_its_figures_metrics_and_executed_notebook(repository
     models = load_profile("smoke").models
     training = json.loads((results / "metrics" / "training.json").read_text())
     trained = {name for name, model in models.items() if model.trained}
-    assert set(training["streets"]) == trained - {"joint_paper_settings"} and set(training["faces"]) == {"joint"}
+    of_study = {"joint_paper_settings", "gaussian_same_time"}
+    assert set(training["streets"]) == trained - of_study and set(training["faces"]) == {"joint"}
     listed = ("fig6_recall_tradeoff", "fig6_correspondence", "fig6_classes")
     described = ("fig1_attribute_recall", "fig1_chance", "fig7_clip_tradeoff", "fig7_gain")
     for name, domains in {
@@ -68,21 +70,23 @@ def test_every_scored_model_has_its_scores_and_its_rows(repository):
             assert row[measure]["low"] <= row[measure]["value"] <= row[measure]["high"] and row[measure]["n"] == 8
         assert ("miou" in row) == ("miou_all" in row) == (model not in ("gaussian", "latent")) and row["guidance"] >= 1
     claim = streets["claim"]
-    assert len(claim["seeds"]) == 2 and claim["pairs"] == [24, 48]
-    names = ("semantic_recall", "semantic_recall_pooled", "semantic_recall_area", "f1", "frechet")
-    assert all(set(claim[name]) == {"value", "low", "high"} for name in names)
+    assert len(claim["seeds"]) == 2 and claim["pairs"] == [12, 48]
+    names = ("effect", "j", "semantic_recall", "semantic_recall_area", "frechet", "kid")
+    assert all(set(claim[name]) == {"value", "low", "high", "n", "seeds"} for name in names)
+    assert set(claim["C1"]) == {"12", "48"} and claim["C2"]["effect"]["pairs"] == [12, 48]
+    assert set(claim["C3"]) == {"gaussian_same_time"} and set(claim["C4"]) == {"two_stage", "pixel_classifier"}
     table = (results / "tables" / "table1_streets.md").read_text()
     assert table.count("without text") == len(evaluated) + 4 and table.count("with text |") == len(evaluated)
 
 
-def test_faces_are_scored_by_their_attributes_on_three_numbers_of_pairs(repository):
+def test_faces_are_scored_by_their_attributes_on_two_numbers_of_pairs(repository):
     results = repository / "results" / "smoke"
     faces = json.loads((results / "metrics" / "faces.json").read_text())
     assert {"ceiling", "claim", "subsets", "attributes", "alignment", "joint"} <= set(faces)
-    assert faces["claim"]["pairs"] == [12, 24, 48] and set(faces["subsets"]) == STUDIED
+    assert faces["claim"]["pairs"] == [12, 48] and set(faces["subsets"]) == STUDIED
     points = [faces["ceiling"], faces["joint"]]
     for rows in faces["subsets"].values():
-        assert list(rows) == ["12", "24", "48"]
+        assert list(rows) in (["12", "48"], ["48"])
         points += rows.values()
     for point in points:
         for measure in ("attribute_recall", "alignment"):
@@ -92,8 +96,8 @@ def test_faces_are_scored_by_their_attributes_on_three_numbers_of_pairs(reposito
     assert faces["alignment"]["name"] == "toy alignment score" and 0 <= faces["attributes"]["macro_recall"] <= 1
     assert {"attribute_recall", "alignment", "frechet"} <= set(faces["claim"])
     assert "attribute_recall" not in json.loads((results / "metrics" / "streets.json").read_text())["ceiling"]
-    study = json.loads((results / "study" / "faces" / "study.json").read_text())
-    assert set(study["sweeps"]) == set(study["trials"]) and len(study["trials"]) == 9
+    study = Study.load(results / "study" / "faces")
+    assert len(study.tests) == len(study.validations) == 12
     assert not {"precision", "precision_1px", "f1"} & {*faces["ceiling"], *faces["claim"], *faces["joint"]}
     assert (results / "tables" / "attributes_faces.md").read_text().count("\n| ") > 10
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gcdp.experiments.study import Trial
-from gcdp.experiments.study_record import Point, Record, Setup, Study
+from gcdp.experiments.study_record import Point, Record, Setup, Study, Trial
 
 CAPTIONS, LABELS = 40, 5
 

@@ -37,7 +37,7 @@ class Progress:
         self.states: dict[Task, str] = {}
         self.reasons: dict[Task, str] = {}
         self.since: dict[Task, float] = {}
-        self.places: dict[Task, tuple[Path, int]] = {}
+        self.places: dict[Task, tuple[tuple[Path, Path], int]] = {}
         self.begun = time.monotonic()
         self.shown = 0.0
         self.records = self._read()
@@ -127,10 +127,11 @@ class Progress:
         try:
             if task not in self.places:
                 run = training(profile, task)
-                self.places[task] = run.state_folder / "curve.csv", run.config.steps
-            path, steps = self.places[task]
+                self.places[task] = (run.state_folder, run.model_folder), run.config.steps
+            folders, steps = self.places[task]
+            path = next(path for folder in folders if (path := folder / "curve.csv").is_file())
             rows = [row for row in read_curve(path) if row.get("pairs_per_second")]
-        except (GCDPError, OSError):
+        except (GCDPError, OSError, StopIteration):
             return None
         return Speed(rows[-1]["step"], steps, rows[-1]["pairs_per_second"]) if rows else None
 

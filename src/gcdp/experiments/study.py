@@ -7,8 +7,8 @@ order, by as many processes as there are (`gcdp.experiments.train_all`).
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +17,10 @@ from gcdp.experiments.datasets import open_pairs
 from gcdp.experiments.models import expected_card, fit, model_folder
 from gcdp.experiments.profile import Profile
 from gcdp.experiments.runs import Run, prepare_run
+from gcdp.experiments.study_record import Trial
 from gcdp.training.checkpoint import load_card
 from gcdp.training.curve import read_curve
 from gcdp.validation import to_dict
-
-
-@dataclass(frozen=True, order=True)
-class Trial:
-    """One training: which model, with which seed, on how many pairs."""
-
-    model: str
-    pairs: int
-    seed: int
-
-    @property
-    def key(self) -> str:
-        """Name of its folder and of its records."""
-        return f"{self.model}-{self.pairs}-s{self.seed}"
-
-    @classmethod
-    def of(cls, key: str) -> Trial:
-        """The trial of that key."""
-        model, pairs, seed = key.rsplit("-", 2)
-        return cls(model, int(pairs), int(seed[1:]))
 
 
 def sizes(profile: Profile, all_pairs: int) -> list[int]:
@@ -108,6 +89,8 @@ def train_trial(profile: Profile, domain: str, trial: Trial) -> Path:
     run = trial_run(profile, domain, trial)
     if not is_trained(profile, domain, trial.model, run):
         fit(profile, trial.model, run)
+        if run.state_folder.parent == run.model_folder:  # four times as large as the network, and of no use now
+            shutil.rmtree(run.state_folder, ignore_errors=True)
     return run.model_folder
 
 

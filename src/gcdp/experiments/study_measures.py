@@ -18,8 +18,7 @@ from gcdp.evaluation.mixed_effects import grand_mean, growth, influence
 from gcdp.evaluation.scores import Scores
 from gcdp.evaluation.statistics import Estimate, proportion, sample_ratios
 from gcdp.experiments.records import GuidanceCurve
-from gcdp.experiments.study import Trial
-from gcdp.experiments.study_record import Point, Record, Setup, Study
+from gcdp.experiments.study_record import Point, Record, Setup, Study, Trial
 
 SCALARS = ("frechet", "kid", "miou", "miou_all", "fsd")
 

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gcdp.errors import CheckpointError
-from gcdp.experiments.study import Trial
 from gcdp.storage import load_compressed, save_compressed
 
 SUFFIX = ".safetensors.xz"
@@ -21,6 +20,26 @@ RELEASE = f"study{SUFFIX}"
 SETUP = f"setup{SUFFIX}"
 PASSES = ("validation", "test")
 FORMAT = 3
+
+
+@dataclass(frozen=True, order=True)
+class Trial:
+    """One training: which model, with which seed, on how many pairs."""
+
+    model: str
+    pairs: int
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """Name of its folder and of its records."""
+        return f"{self.model}-{self.pairs}-s{self.seed}"
+
+    @classmethod
+    def of(cls, key: str) -> Trial:
+        """The trial of that key."""
+        model, pairs, seed = key.rsplit("-", 2)
+        return cls(model, int(pairs), int(seed[1:]))
 
 
 class Point(NamedTuple):

@@ -25,8 +25,8 @@ from gcdp.experiments.datasets import HeldOut, held_out, open_pairs
 from gcdp.experiments.models import open_model
 from gcdp.experiments.profile import Profile
 from gcdp.experiments.referees import open_referees, referee_hashes
-from gcdp.experiments.study import Trial, group, training_seconds, trial_folder, trial_weights
-from gcdp.experiments.study_record import Point, Record, Setup
+from gcdp.experiments.study import group, training_seconds, trial_folder, trial_weights
+from gcdp.experiments.study_record import Point, Record, Setup, Trial
 from gcdp.experiments.sweep import Sweep
 from gcdp.provenance import source_fingerprint
 from gcdp.storage import fingerprint, sha256

@@ -24,7 +24,8 @@ from gcdp.experiments.referees import make_referees
 from gcdp.experiments.runs import Run, prepare_run
 from gcdp.experiments.sections import SPLITS
 from gcdp.experiments.selection import trained_models
-from gcdp.experiments.study import Trial, group, in_pipeline, is_trained, train_trial, trial_run, trials
+from gcdp.experiments.study import group, in_pipeline, is_trained, train_trial, trial_run, trials
+from gcdp.experiments.study_record import Trial
 from gcdp.experiments.study_scoring import Scoring, current, study_identity
 from gcdp.toy.worlds import WORLDS
 

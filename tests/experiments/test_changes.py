@@ -8,7 +8,6 @@ from worlds.places import make_repository
 from gcdp.errors import ConfigError
 from gcdp.evaluation.referees.segmenter import SegmenterConfig
 from gcdp.experiments.profile import CHANGEABLE, load_profile
-from gcdp.validation import to_dict
 
 TWO = {
     "domains": {

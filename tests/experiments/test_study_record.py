@@ -1,97 +1,82 @@
-"""Differences of models over repeated trainings, from counts made by hand, and records of the first format."""
+"""Records of a study: what is written is read again, bit by bit, and a release is small. Seeds are stated."""
 
 import numpy as np
 import pytest
-import torch
-from worlds.hand_made import FULL, HALF, N, study_by_hand
+from worlds import bits
 
-from gcdp.errors import DataError
-from gcdp.experiments.study_record import RECORDS, Study, Trial
-from gcdp.storage import save_tensors, write_json
-
-
-def noisy(seed):
-    rng = np.random.default_rng(seed)
-    return [rng.integers(1, 5, N).tolist(), [4] * N, [5] * N, rng.integers(1, 5, N).tolist(), [5] * N]
+from gcdp.errors import CheckpointError
+from gcdp.experiments.study import Trial
+from gcdp.experiments.study_record import RELEASE, SETUP, Record, Setup, Study
 
 
-def test_known_differences():
-    """Captions and seeds agree within each model, so that every interval is a point."""
-    made = study_by_hand(
-        ours={(8, 1): (FULL, 1.0), (8, 2): (FULL, 2.0)}, theirs={(8, 1): (HALF, 3.0), (8, 2): (HALF, 5.0)}
+def same(a, b):
+    return set(a) == set(b) and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def same_records(a, b):
+    points = a.points.keys() == b.points.keys() and all(
+        same(a.points[s].bits, b.points[s].bits)
+        and same(a.points[s].values, b.points[s].values)
+        and a.points[s].scalars == b.points[s].scalars
+        for s in a.points
     )
-    found = made.compare("ours", "theirs", 8)
-    # recall 1 - 3/4; 1 - 2/4; precision 1 - 2/5; 1 - 3/6; F1 1 - 2 * 2 / (4 + 5)
-    known = {"semantic_recall": 1 / 4, "semantic_recall_area": 1 / 2, "precision": 3 / 5, "f1": 5 / 9}
-    known |= {"semantic_recall_pooled": 1 / 4, "semantic_recall_area_pooled": 1 / 2, "precision_1px": 1 / 2}
-    assert set(found) == {*known, "frechet", "trainings"}
-    for name, value in known.items():
-        assert found[name] == pytest.approx({"value": value, "low": value, "high": value}), name
-    # differences -2 and -3: mean -2.5, standard error 0.5, t(0.975, 1) = 12.706
-    assert found["frechet"] == pytest.approx({"value": -2.5, "low": -2.5 - 6.353, "high": -2.5 + 6.353}, abs=1e-3)
-    assert found["trainings"] == 2
-    back = made.compare("theirs", "ours")
-    assert back["f1"]["value"] == pytest.approx(-5 / 9) and back["frechet"]["value"] == 2.5
+    facts = (a.network, a.identity, a.guidance, a.facts) == (b.network, b.identity, b.guidance, b.facts)
+    return points and facts and same(a.swapped, b.swapped)
 
 
-def test_recall_is_compared_by_the_mean_over_captions_and_pooled():
-    counts = ([1, 0], [1, 4], [1, 1], [1, 0], [1, 1])  # 1 of 1 and 0 of 4
-    nothing = ([0, 0], *counts[1:])
-    found = study_by_hand(ours={(8, 1): (counts, 1.0)}, theirs={(8, 1): (nothing, 1.0)}).compare("ours", "theirs")
-    assert found["semantic_recall"]["value"] == (1 + 0) / 2 and found["semantic_recall_pooled"]["value"] == 1 / 5
+@pytest.mark.parametrize("attributes", [False, True])
+def test_what_is_written_is_read_again(tmp_path, attributes):
+    setup = bits.setup(attributes=attributes)
+    record = bits.record(setup, 0.5, seed=1)
+    setup.save(tmp_path)
+    record.save(tmp_path / "joint-8-s1", "test")
+    again = Setup.load(tmp_path)
+    assert same(again.named, setup.named) and same(again.swaps, setup.swaps) and again.labels == setup.labels
+    assert (again.identity, again.minimum_area, again.facts) == (setup.identity, 3, setup.facts)
+    assert same_records(Record.load(tmp_path / "joint-8-s1", "test"), record)
+    assert again.labels == ("attributes" if attributes else "classes")
 
 
-def test_a_single_pair_of_trainings_has_no_interval_of_its_distance():
-    found = study_by_hand(ours={(8, 1): (FULL, 1.0)}, theirs={(8, 1): (HALF, 3.0)}).compare("ours", "theirs")
-    assert found["frechet"] == {"value": -2.0, "low": None, "high": None}
+def test_a_growing_study_is_gathered_and_released_as_one_file(tmp_path):
+    made = bits.study(joint=0.8, gaussian=0.2)
+    made.setup.save(tmp_path)
+    for name, kept in (("validation", made.validations), ("test", made.tests)):
+        for trial, record in kept.items():
+            record.save(tmp_path / trial.key, name)
+    other = bits.record(made.setup, 0.1)
+    Record(other.network, "before", other.points, 2.0).save(tmp_path / "joint-4-s1", "test")  # of another setup
+    (tmp_path / "joint-8-s9").mkdir()  # not scored yet
+    gathered = Study.load(tmp_path)
+    assert gathered.tests.keys() == made.tests.keys() and Trial("joint", 4, 1) not in gathered.tests
+    path = gathered.release(tmp_path / "release")
+    released = Study.load(tmp_path / "release")
+    assert path.name == RELEASE and [each.name for each in path.parent.iterdir()] == [RELEASE]
+    for name in ("validations", "tests"):
+        one, two = getattr(released, name), getattr(made, name)
+        assert one.keys() == two.keys() and all(same_records(one[trial], two[trial]) for trial in two)
 
 
-def test_a_model_against_itself_differs_by_nothing():
-    made = study_by_hand(ours={(8, seed): (noisy(seed), float(seed)) for seed in (1, 2, 3)})
-    found = made.compare("ours", "ours")
-    for name in ("semantic_recall", "semantic_recall_area", "precision", "precision_1px", "f1", "frechet"):
-        assert found[name]["value"] == 0 and found[name]["low"] <= 0 <= found[name]["high"], name
-    assert found["semantic_recall"]["high"] > 0  # another three seeds would have differed
+def test_a_full_study_is_released_in_less_than_a_megabyte(tmp_path):
+    """Two models on three sizes with five seeds, two on all pairs; 500 captions, 40 attributes, three scales."""
+    made = Study(bits.setup(0, 500, attributes=True))
+    rng = np.random.default_rng(1)
+    made.setup.named["test/attributes"] = rng.random((500, 40)) < 0.1
+    for trial in [Trial(f"m{model}", size, seed) for model in range(2) for size in range(3) for seed in range(5)]:
+        scales = (1.0, 2.0, 3.0) if trial.pairs == 2 else (3.0,)
+        made.tests[trial] = bits.record(made.setup, 0.5, seed=trial.seed, scales=scales, guidance=3.0)
+    assert made.release(tmp_path).stat().st_size < 1e6
 
 
-def test_sizes_stand_together_or_apart():
-    sizes = {(8, 1): (FULL, 1.0), (8, 2): (FULL, 1.0), (4, 1): (HALF, 2.0), (4, 2): (HALF, 2.0)}
-    made = study_by_hand(ours=sizes, theirs=dict.fromkeys(sizes, (HALF, 4.0)))
-    assert [each.key for each in made.trials_of("ours")] == ["ours-4-s1", "ours-4-s2", "ours-8-s1", "ours-8-s2"]
-    assert made.compare("ours", "theirs", 4)["semantic_recall"]["value"] == 0
-    together = made.compare("ours", "theirs")
-    assert together["trainings"] == 4 and together["semantic_recall"]["value"] == pytest.approx(1 / 8)
-    assert together["semantic_recall"]["low"] < 0.05 and together["frechet"]["value"] == pytest.approx(-2.5)
+@pytest.mark.parametrize("damage", [b"damaged", b""])
+def test_damaged_records_are_refused(tmp_path, damage):
+    with pytest.raises(CheckpointError, match=f"{SETUP} is missing or damaged"):
+        Study.load(tmp_path)
+    bits.setup().save(tmp_path)
+    (tmp_path / SETUP).write_bytes(damage)
+    with pytest.raises(CheckpointError, match=f"{SETUP} is missing or damaged"):
+        Study.load(tmp_path)
 
 
-def test_only_paired_trainings_are_compared():
-    made = study_by_hand(
-        ours={(8, 1): (FULL, 1.0), (8, 2): (FULL, 1.0)}, theirs={(8, 1): (HALF, 1.0), (8, 3): (HALF, 1.0)}
-    )
-    for theirs in ("theirs", "absent"):
-        with pytest.raises(DataError, match=f"'ours' and '{theirs}' were trained with other seeds or pairs"):
-            made.compare("ours", theirs)
-
-
-def test_a_release_of_the_first_format_is_read_by_the_names_of_today(tmp_path):
-    """Recall was pooled then; the paper's follows from the counts of captions, where they were kept."""
-    estimate = {"value": 0.2, "low": 0.1, "high": 0.3, "n": 2}
-    old = {"semantic_recall": estimate, "semantic_recall_area": estimate, "frechet": estimate, "kid": {"value": 0.5}}
-    old |= {"miou": {"value": None, "low": None, "high": None, "n": 0}, "minimum_area": 2, "fsd_of": "referee"}
-    old |= {"chance": {"semantic_recall": estimate}}
-    facts = {"model": "ours", "pairs": 8, "seed": 1, "guidance": 2.0, "scores": old}
-    content = {"minimum_area": 2, "guidance": {"ours": 2.0}, "trials": {"ours-8-s1": facts}}
-    content |= {"val": {"ours": {"1": old, "2": old}}, "sweeps": {"ours-8-s1": {"1": old, "2": old}}}
-    folder, counts = tmp_path / "study", {"both_1px": [1, 0], "named": [1, 4], "both": [0, 4]}
-    write_json(folder / "study.json", content)
-    save_tensors(folder / RECORDS, {f"ours-8-s1/{name}": torch.tensor(each) for name, each in counts.items()})
-    made = Study.load(folder)
-    scores = made.trials[Trial("ours", 8, 1)]
-    assert (scores.value("semantic_recall_pooled"), scores.value("semantic_recall")) == (0.2, 1 / 2)
-    assert scores.value("semantic_recall_area") == 1 / 2 and "miou" not in scores and scores.value("kid") == 0.5
-    assert scores.guidance == 2.0 and set(scores.chance) == {"semantic_recall_pooled"}
-    assert [point.guidance for point in made.validation["ours"]] == [1.0, 2.0]
-    curve = made.curve(Trial("ours", 8, 1))
-    assert curve.chosen == scores and "semantic_recall" not in curve.points[0]
-    made.save(folder)
-    assert Study.load(folder).trials == made.trials
+def test_trials_are_named_by_their_keys():
+    trial = Trial("joint_paper-settings", 250, 3)
+    assert trial.key == "joint_paper-settings-250-s3" and Trial.of(trial.key) == trial

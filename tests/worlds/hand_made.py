@@ -1,12 +1,7 @@
-"""Scores, records and studies made by hand, for figures, tables, the summary and comparisons of trainings."""
-
-import torch
+"""Scores and records made by hand, for figures, tables and the summary."""
 
 from gcdp.evaluation.scores import Scores
-from gcdp.evaluation.statistics import without_interval
 from gcdp.experiments.records import EvaluationRecord, GuidanceCurve, RefereeRecord
-from gcdp.experiments.study import COUNTS
-from gcdp.experiments.study_record import Study, Trial
 
 OF_TEXT = ("semantic_recall", "semantic_recall_area", "precision", "precision_1px", "f1", "frechet")
 
@@ -47,20 +42,3 @@ def referee(ceiling, n=120, spoiled=()):
         for i, (distance, j) in enumerate(spoiled)
     ]
     return RefereeRecord("streets", "segmenter", "test", n, 3, ceiling, spoiled=rows)
-
-
-def study_by_hand(**models):
-    """A study by hand: for each model {(pairs, seed): (counts of each caption by COUNTS, Fréchet distance)}."""
-    made = Study(2)
-    for model, trainings in models.items():
-        for (pairs, seed), (counts, distance) in trainings.items():
-            trained = Trial(model, pairs, seed)
-            made.trials[trained] = Scores({"frechet": without_interval(distance, N)}, guidance=1.0)
-            for name, column in zip(COUNTS, counts, strict=True):
-                made.tensors[f"{trained.key}/{name}"] = torch.tensor(column, dtype=torch.uint8)
-    return made
-
-
-N = 6
-FULL = ([4] * N, [4] * N, [4] * N, [4] * N, [4] * N)  # both_1px, named, held_1px, both, held
-HALF = ([3] * N, [4] * N, [6] * N, [2] * N, [5] * N)

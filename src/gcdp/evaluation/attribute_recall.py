@@ -55,8 +55,7 @@ def attribute_cases(
             `chance.of_others`, which make the hits shares too.
         captions: what the N images were drawn from; an empty caption names nothing.
 
-    Sums over attributes, `hits.sum(1)` and `named.sum(1)`, are what `statistics.difference` takes. Raises DataError
-    where captions and images differ in number, or the columns are not the attributes of the table.
+    Raises DataError where captions and images differ in number, or the columns are not the attributes of the table.
     """
     present = np.asarray(present)
     if present.shape != (len(captions), len(table.names)):

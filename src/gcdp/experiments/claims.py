@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from gcdp.evaluation.measures import MEASURES
 from gcdp.experiments.profile import Profile
 from gcdp.experiments.records import EvaluationRecord
 from gcdp.experiments.study_measures import compare, estimate, growth_of_difference, seeds_of, sizes_of, stacked
@@ -39,7 +38,7 @@ def claims(study: Study, profile: Profile, evaluations: Mapping[str, EvaluationR
     plan = profile.study
     ours, theirs = plan.models[:2]
     sizes = [pairs for pairs in sizes_of(study, ours) if seeds_of(study, ours, pairs, theirs, pairs)]
-    keys = [key for key in (PRIMARY, *SECONDARY) if key in MEASURES]
+    keys = (PRIMARY, *SECONDARY)
     grown = {key: growth_of_difference(study, ours, theirs, sizes, key) for key in keys}
     at_all = {
         model: compare(study, ours, model, sizes[-1], keys)

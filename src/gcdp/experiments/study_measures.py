@@ -170,7 +170,8 @@ def scores(study: Study, model: str, pairs: int, guidance: float | None = None) 
     """All measures of a model on so many pairs, at its own guidance where none is given, averaged over its seeds.
 
     The form that figures take; intervals are those of `estimate`, `n` counts captions, and those of a single attribute
-    are Wilson's, of the captions that name it, for the mean of the seeds.
+    are Wilson's, of the captions that name it, for the mean of the seeds. Chance is the recall that the same images
+    have of all other captions, on average.
     """
     record = study.tests[Trial(model, pairs, seeds_of(study, model, pairs)[0])]
     scale = record.guidance if guidance is None else guidance
@@ -178,9 +179,11 @@ def scores(study: Study, model: str, pairs: int, guidance: float | None = None) 
     found = {key: estimate(study, model, pairs, key, scale) for key in keys}
     measures = {key: _plain(each) for key, each in found.items() if each is not None}
     facts = study.setup.facts
+    tests = [study.tests[Trial(model, pairs, seed)].points[scale] for seed in seeds_of(study, model, pairs)]
     return Scores(
         measures,
-        per_attribute=_per_attribute(study, model, pairs, scale),
+        _chance(study.setup, tests),
+        per_attribute=_per_attribute(study.setup, tests),
         minimum_area=study.setup.minimum_area,
         alignment_name=facts["alignment_name"] if "alignment" in measures else "",
         guidance=scale,
@@ -194,15 +197,31 @@ def curve(study: Study, model: str, pairs: int) -> GuidanceCurve:
     return GuidanceCurve(tuple(scores(study, model, pairs, scale) for scale in scales), records[0].guidance)
 
 
-def _per_attribute(study: Study, model: str, pairs: int, guidance: float) -> dict[str, Estimate]:
-    if study.setup.labels != "attributes":
+def all_scores(study: Study, models: Iterable[str]) -> dict[str, dict[int, Scores]]:
+    """{model: {number of pairs: scores}} of these models, on every number that they were tested with."""
+    return {model: {pairs: scores(study, model, pairs) for pairs in sizes_of(study, model)} for model in models}
+
+
+def _chance(setup: Setup, points: list[Point]) -> dict[str, Estimate]:
+    kinds = {"semantic_recall_pooled": ("classes", "seen_1px"), "semantic_recall_area_pooled": ("classes", "seen")}
+    if setup.labels == "attributes":
+        kinds["attribute_recall"] = ("attributes", "attributes")
+    found = {}
+    for key, (labels, bits) in kinds.items():
+        asked = named(setup, labels).astype(np.float64)
+        others = asked.sum(0) - asked  # how many other captions name each label
+        rows = [influence((others * point.bits[bits]).sum(1), others.sum(1)) for point in points]
+        found[key] = _plain(grand_mean(np.stack(rows)))
+    return found
+
+
+def _per_attribute(setup: Setup, points: list[Point]) -> dict[str, Estimate]:
+    if setup.labels != "attributes":
         return {}
-    asked, rows = named(study.setup, "attributes"), {}
-    tests = [study.tests[Trial(model, pairs, seed)] for seed in seeds_of(study, model, pairs)]
-    shown = np.mean([asked & record.points[guidance].bits["attributes"] for record in tests], 0).sum(0)
-    for index, name in enumerate(study.setup.facts["attributes"]):
-        rows[name] = proportion(shown[index], int(asked[:, index].sum()))
-    return {name: rows[name] for name in rows if rows[name]["n"]}
+    asked = named(setup, "attributes")
+    shown, cases = np.mean([asked & point.bits["attributes"] for point in points], 0).sum(0), asked.sum(0)
+    names = setup.facts["attributes"]
+    return {names[k]: proportion(shown[k], int(cases[k])) for k in setup.facts["nameable"]}
 
 
 def _plain(found: dict[str, Any]) -> Estimate:

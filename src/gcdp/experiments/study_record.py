@@ -46,7 +46,7 @@ class Setup:
         identity: fingerprint of all that decides scores but the networks.
         minimum_area: pixels from which a class counts.
         facts: names of the labels ("classes", "attributes"; those of attributes empty where captions name classes),
-            "labeled": which classes count, and "alignment_name".
+            "labeled": which classes count, "nameable": which attributes captions can name, and "alignment_name".
         named: bool (N, L) by "<split>/classes" and "<split>/attributes": what captions name.
         swaps: int (M,) by name: "caption" and "label" of each swap.
     """

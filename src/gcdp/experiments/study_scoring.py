@@ -236,6 +236,7 @@ class Scoring:
         if self.referees.attributes:
             tables["attributes"] = self.referees.attributes.table
             facts["attributes"] = list(tables["attributes"].names)
+            facts["nameable"] = [int(index) for index in tables["attributes"].nameable]
         facts["alignment_name"] = self.referees.alignment.name if self.referees.alignment else ""
         named = {
             f"{split}/{name}": named_matrix(world.captions, table)

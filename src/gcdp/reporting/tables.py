@@ -79,22 +79,41 @@ def attribute_rows(rows: Mapping[str, Mapping[int, Scores]], referee: RefereeRec
     """Rows of the table of attributes, the most frequent first: recall of real images and of every training.
 
     `rows`: {model: {number of pairs: scores}}, from `Study.first_scores`. Keys: "attribute", "named_by" (captions),
-    "real images", and "<model>, <pairs>". The last rows are all attributes, by own caption and by the next image's.
+    "real images", and "<model>, <pairs>". The last rows are all attributes, by own caption and by those of all
+    other images. Counts below `FEWEST` have a star.
     """
     real = referee.ceiling
     cells = {f"{label(model, rows)}, {size}": scores for model in order(rows) for size, scores in rows[model].items()}
     table = []
     for name in sorted(real.per_attribute, key=lambda name: -real.per_attribute[name]["n"]):
         counts = {str(scores.per_attribute[name]["n"]) for scores in cells.values()}
-        row = {"attribute": name, "named_by": " ".join(sorted(counts))}
+        few = min((scores.per_attribute[name]["n"] for scores in cells.values()), default=None)
+        row = {"attribute": name, "named_by": marked(" ".join(sorted(counts)), few)}
         found = {"real images": real, **cells}
         table.append(row | {column: estimate_text(each.per_attribute[name], 2) for column, each in found.items()})
-    for text, pick in (("all", lambda each: each.measures), ("all, next caption", lambda each: each.chance)):
+    for text, pick in (("all", lambda each: each.measures), ("all, other captions", lambda each: each.chance)):
         row = {"attribute": text, "named_by": "", "real images": estimate_text(pick(real).get("attribute_recall"))}
         table.append(
             row | {column: estimate_text(pick(each).get("attribute_recall")) for column, each in cells.items()}
         )
     return table
+
+
+def label_rows(scores: Scores, real: Scores) -> list[dict[str, str]]:
+    """Rows of the table of labels, most named first: rates, J, effect of naming, and J of real pairs.
+
+    Keys: "label", "named_by" (captions), "seen named", "seen not named", "J", "real J", "effect", "swaps". Counts below
+    `FEWEST` have a star.
+    """
+    rows = []
+    for name in sorted(scores.labels, key=lambda name: -scores.labels[name]["n"]):
+        found, swapped = scores.labels[name], scores.effects.get(name, {})
+        row = {"label": name, "named_by": marked(found["n"], found["n"])}
+        row |= {text: number_text(found[key], 2) for text, key in (("seen named", "tpr"), ("seen not named", "fpr"))}
+        row |= {"J": number_text(found["j"], 2), "real J": number_text(real.labels.get(name, {}).get("j"), 2)}
+        row["effect"] = number_text(swapped.get("value"), 2)
+        rows.append(row | {"swaps": marked(swapped["n"], swapped["n"]) if swapped else DASH})
+    return rows
 
 
 def group_rows(models: Mapping[str, Scores]) -> list[dict[str, str]]:

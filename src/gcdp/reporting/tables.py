@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gcdp.evaluation.attribute_groups import FEWEST
+from gcdp.evaluation.attribute_groups import FEWEST, GROUPS
 from gcdp.evaluation.measures import MEASURES
 from gcdp.evaluation.scores import Scores
 from gcdp.experiments.records import EvaluationRecord, RefereeRecord
@@ -123,7 +123,7 @@ def group_rows(models: Mapping[str, Scores]) -> list[dict[str, str]]:
     """
     rows = []
     for name, scores in models.items():
-        for group, found in scores.groups.items():
+        for group, found in ((group, scores.groups[group]) for group in GROUPS if group in scores.groups):
             recall, chance = ((found[key] or {}).get("value") for key in ("recall", "chance"))
             above = None if recall is None or chance is None else recall - chance
             row = {"model": name, "group": group, "recall": estimate_text(found["recall"])}

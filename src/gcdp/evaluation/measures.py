@@ -91,7 +91,7 @@ MEASURES: dict[str, Measure] = {
         Measure("alignment", "text-image score", "alignment", digits=1,
                 ratio=Ratio("alignment", ("captions",)), paper="CLIP score: curves (Fig. 7)"),
         Measure("frechet", "Fréchet distance, referee features", "distance", higher_is_better=False, of_text=False),
-        Measure("kid", "kernel distance, referee features", "kernel_distance", higher_is_better=False, of_text=False),
+        Measure("kid", "kernel distance, referee features", "kernel_distance", digits=4, higher_is_better=False, of_text=False),
         Measure("miou", "mIoU, alignment of image and layout", "mIoU", of_text=False, paper=f"65.80 {_TABLE_1}"),
         Measure("miou_all", "mIoU over all classes, absent ones as 0", "mIoU_all", of_text=False),
         Measure("fsd", "FSD, class areas", "FSD", digits=1, higher_is_better=False, of_text=False,

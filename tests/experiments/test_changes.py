@@ -8,7 +8,6 @@ from worlds.places import make_repository
 from gcdp.errors import ConfigError
 from gcdp.evaluation.referees.segmenter import SegmenterConfig
 from gcdp.experiments.profile import CHANGEABLE, load_profile
-from gcdp.validation import to_dict
 
 TWO = {
     "domains": {
@@ -74,13 +73,11 @@ def test_a_model_is_changed_key_by_key_added_or_emptied(empty):
 def test_a_mapping_inside_a_section_is_merged_and_a_list_is_replaced(empty):
     referee = {"scenes": 5, "network": {"widths": [4, 8], "blocks": 2}, "train": {"steps": 9, "batch_size": 3}}
     faces = {"referee": {"network": {"widths": [4, 4]}, "train": {"steps": 7}, **DESCRIBED}}
-    profile = two(empty, faces, referee=referee, study={"claims": {"one": ["joint", "gaussian"]}})
+    profile = two(empty, faces, referee=referee)
     seen = profile.for_domain("faces").referee
     assert seen.network == SegmenterConfig(widths=(4, 4), blocks=2) and seen.attributes.name == "classifier"
     assert seen.train == replace(profile.referee.train, steps=7) and seen.train.batch_size == 3
     assert seen.scenes == 5 and profile.referee.attributes.name == "" and profile.referee.train.steps == 9
-    more = two(empty, {"study": {"claims": {"two": ["gaussian", "joint"]}}}, study=to_dict(profile.study))
-    assert list(more.for_domain("faces").study.claims) == ["one", "two"] and list(more.study.claims) == ["one"]
 
 
 def test_a_domain_may_have_another_network_and_then_its_own_sizes(empty):

@@ -11,6 +11,8 @@ from worlds import tiny
 from gcdp.data.images import to_tensor
 from gcdp.data.pairs import build_store
 from gcdp.errors import CheckpointError, ConfigError, DataError
+from gcdp.evaluation.referees.alignment import TwoTower, TwoTowerConfig
+from gcdp.evaluation.referees.attributes import AttributeNet, AttributeNetConfig
 from gcdp.evaluation.referees.files import GUARD
 from gcdp.evaluation.referees.segmenter import (
     BATCH,
@@ -37,6 +39,22 @@ def folder(tmp_path):
 
 def random_images(count: int, size=(8, 16)) -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (count, *size, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("other", "parts"),
+    [
+        (network(), {"down", "up"}),
+        (AttributeNet(AttributeNetConfig((4, 6)), 3), {"trunk"}),
+        (TwoTower(TwoTowerConfig((4, 6), 5, 7), 8), {"trunk"}),
+    ],
+)
+def test_muon_may_train_the_kernels_between_the_first_and_the_last_layer(other, parts):
+    names = {id(p): name for name, p in other.named_parameters()}
+    hidden = [names[id(p)] for p in other.hidden_matrices()]
+    assert {name.split(".")[0] for name in hidden} == parts and len(set(hidden)) == len(hidden) > 2
+    left = [name for name in names.values() if name not in hidden and dict(other.named_parameters())[name].ndim == 4]
+    assert all(dict(other.named_parameters())[name].shape[1] == 3 or name.startswith("head") for name in left)
 
 
 @pytest.mark.parametrize("size", [(8, 16), (7, 13), (4, 4)])

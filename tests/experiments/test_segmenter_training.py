@@ -96,15 +96,16 @@ def test_an_interruption_leaves_no_trace(store, trained, tmp_path, precision):
     assert curve(tmp_path / "model") == curve(whole / "model")
 
 
-def test_spoiled_images_are_functions_of_seed_and_step(store, tmp_path):
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_spoiled_images_are_functions_of_seed_and_step(store, tmp_path, optimizer):
     spoiling, weights = SpoilingConfig(noise=16, blur=5, contrast=0.5, brightness=32), {}
     for name in ("whole", "interrupted"):
         if name == "interrupted":
             pairs = pairs_of(store, tiny.Deadly)
             pairs.signum, pairs.at = signal.SIGTERM, 6 * RECIPE.batch_size + 2
             with pytest.raises(TrainingError, match="interrupted at step 7 of 12"):
-                fit(store, tmp_path / name, pairs, spoiling=spoiling, steps=12)
-        referee = fit(store, tmp_path / name, spoiling=spoiling, steps=12)
+                fit(store, tmp_path / name, pairs, spoiling=spoiling, steps=12, optimizer=optimizer)
+        referee = fit(store, tmp_path / name, spoiling=spoiling, steps=12, optimizer=optimizer)
         weights[name] = load_tensors(tmp_path / name / "model" / "model.safetensors")[0]
     assert all(torch.equal(weights["whole"][key], weights["interrupted"][key]) for key in weights["whole"])
     assert referee.facts["spoiling"] == {"noise": 16, "blur": 5, "contrast": 0.5, "brightness": 32, "clean": 0.25}

@@ -14,6 +14,7 @@ from gcdp.reporting.tables import (
     attribute_rows,
     class_rows,
     group_rows,
+    label_rows,
     markdown,
     marked,
     spoiled_rows,
@@ -169,10 +170,10 @@ def test_a_row_for_each_attribute_the_most_frequent_first_and_two_for_all(rows):
     columns = ["attribute", "named_by", "real images", "joint, 500", "image-only, 500", "image-only, 2000"]
     assert [list(row) for row in rows] == [columns] * 4
     assert [list(row.values())[:2] for row in rows] == [
-        ["Smiling", "5 7"],  # trainings scored on different captions say so
-        ["Wearing_Hat", "3"],
+        ["Smiling", "5 7*"],  # trainings scored on different captions say so
+        ["Wearing_Hat", "3*"],
         ["all", ""],
-        ["all, next caption", ""],
+        ["all, other captions", ""],
     ]
     assert list(rows[0].values())[2:] == ["0.75 [0.50, 1.00]"] * 2 + ["0.50 [0.25, 0.75]"] * 2
     assert list(rows[1].values())[2:] == ["0.50 [0.25, 0.75]"] * 2 + ["–", "0.25 [0.00, 0.50]"]
@@ -207,6 +208,18 @@ def test_groups_of_attributes_stand_above_their_chance_and_small_ones_are_marked
     assert (first["model"], first["group"], first["above"], first["n"]) == ("joint", "own class", "+0.250", "50")
     assert first["J"].startswith("0.250") and (second["above"], second["n"]) == ("–", "39*")
     assert marked("hat", 40) == "hat" and marked("hat", 39) == "hat*" and marked("all", None) == "all"
+
+
+def test_labels_show_both_rates_j_and_the_effect_beside_real_pairs():
+    hat, sky = ({"j": j, "tpr": 0.5, "fpr": 0.5 - j, "recall": 0.5, "n": n} for j, n in ((0.25, 12), (0.5, 80)))
+    swapped = {"value": 0.75, "with": 0.75, "without": 0.0, "n": 40}
+    rows = label_rows(
+        Scores({}, labels={"hat": hat, "sky": sky}, effects={"sky": swapped}), Scores({}, labels={"sky": sky})
+    )
+    assert [list(row.values()) for row in rows] == [
+        ["sky", "80", "0.50", "0.00", "0.50", "0.50", "0.75", "40"],
+        ["hat", "12*", "0.50", "0.25", "0.25", "–", "–", "–"],
+    ]
 
 
 def test_plain_text_columns_are_aligned():

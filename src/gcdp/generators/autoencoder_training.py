@@ -70,7 +70,7 @@ def train_autoencoder(
 
 
 def _trained(config: AutoencoderConfig, pairs, recipe: TrainConfig, state_folder: Path, accelerator) -> nn.Module:
-    recipe = replace(recipe, steps=config.steps, learning_rate=config.learning_rate)
+    recipe = replace(recipe, optimizer="adamw", steps=config.steps, learning_rate=config.learning_rate)
     torch.manual_seed(recipe.seed)
     network = diffusers_class()(**config.architecture())
     with torch.no_grad():  # a posterior as wide as its prior would drown what the encoder has yet to learn

@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from gcdp.evaluation.attribute_groups import FEWEST
 from gcdp.evaluation.statistics import Estimate
 from gcdp.experiments.records import GuidanceCurve
 
@@ -59,8 +60,8 @@ def style(model: str, models: Mapping[str, Any]) -> dict[str, str]:
 def tradeoff(panel: Axes, curves: Mapping[str, GuidanceCurve], x: str, y: str) -> None:
     """Curves of measure `y` over measure `x`, a point for each guidance scale, crosses of 95 % intervals.
 
-    `curves`: by model. The scale chosen on validation captions is drawn larger; points that lack a measure are left
-    out.
+    `curves`: by model. The scale chosen on validation captions is drawn larger, points of fewer than `FEWEST` captions
+    hollow; points that lack a measure are left out.
     """
     for model in order(curves):
         curve, look = curves[model], style(model, curves)
@@ -71,9 +72,10 @@ def tradeoff(panel: Axes, curves: Mapping[str, GuidanceCurve], x: str, y: str) -
             size = 7 if point.guidance == curve.guidance else 4
             errors = {"xerr": _ends([point[x]]), "yerr": _ends([point[y]])}
             faint = {"elinewidth": 0.5, "ecolor": look["color"] + "77"}
+            few = min(point[x]["n"], point[y]["n"]) < FEWEST
             panel.errorbar(
                 [point.value(x)], [point.value(y)], **errors, **faint, fmt=look["marker"], color=look["color"],
-                markersize=size, zorder=3,
+                markerfacecolor="white" if few else look["color"], markersize=size, zorder=3,
             )  # fmt: skip
         panel.plot([], [], marker=look["marker"], color=look["color"], markersize=4, label=label(model, curves))
 

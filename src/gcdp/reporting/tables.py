@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gcdp.evaluation.attribute_groups import FEWEST
+from gcdp.evaluation.attribute_groups import FEWEST, GROUPS
 from gcdp.evaluation.measures import MEASURES
 from gcdp.evaluation.readability import UNREADABLE
 from gcdp.evaluation.scores import Scores
@@ -93,7 +93,8 @@ def attribute_rows(rows: Mapping[str, Mapping[int, Scores]], referee: RefereeRec
 
     `rows`: {model: {number of pairs: scores}}, from `Study.first_scores`. Keys: "attribute", "named_by" (captions),
     "real images", and "<model>, <pairs>", with "unreadable" where images lie too far from real ones for the referee.
-    The last rows are all attributes, by own caption and by the next image's.
+    The last rows are all attributes, by own caption and by those of all other images. Counts below `FEWEST` have a
+    star.
     """
     real = referee.ceiling
     cells = {f"{label(model, rows)}, {size}": scores for model in order(rows) for size, scores in rows[model].items()}
@@ -107,8 +108,10 @@ def attribute_rows(rows: Mapping[str, Mapping[int, Scores]], referee: RefereeRec
     table = []
     for name in sorted(real.per_attribute, key=lambda name: -real.per_attribute[name]["n"]):
         counts = {str(scores.per_attribute[name]["n"]) for scores in cells.values()}
-        table.append(row(name, " ".join(sorted(counts)), lambda each, name=name: each.per_attribute[name], 2))
-    for text, part in (("all", "measures"), ("all, next caption", "chance")):
+        few = min((scores.per_attribute[name]["n"] for scores in cells.values()), default=None)
+        named_by = marked(" ".join(sorted(counts)), few)
+        table.append(row(name, named_by, lambda each, name=name: each.per_attribute[name], 2))
+    for text, part in (("all", "measures"), ("all, other captions", "chance")):
         table.append(row(text, "", lambda each, part=part: getattr(each, part).get("attribute_recall"), 3))
     return table
 
@@ -129,6 +132,23 @@ def spoiled_rows(spoiled: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     return rows
 
 
+def label_rows(scores: Scores, real: Scores) -> list[dict[str, str]]:
+    """Rows of the table of labels, most named first: rates, J, effect of naming, and J of real pairs.
+
+    Keys: "label", "named_by" (captions), "seen named", "seen not named", "J", "real J", "effect", "swaps". Counts below
+    `FEWEST` have a star.
+    """
+    rows = []
+    for name in sorted(scores.labels, key=lambda name: -scores.labels[name]["n"]):
+        found, swapped = scores.labels[name], scores.effects.get(name, {})
+        row = {"label": name, "named_by": marked(found["n"], found["n"])}
+        row |= {text: number_text(found[key], 2) for text, key in (("seen named", "tpr"), ("seen not named", "fpr"))}
+        row |= {"J": number_text(found["j"], 2), "real J": number_text(real.labels.get(name, {}).get("j"), 2)}
+        row["effect"] = number_text(swapped.get("value"), 2)
+        rows.append(row | {"swaps": marked(swapped["n"], swapped["n"]) if swapped else DASH})
+    return rows
+
+
 def group_rows(models: Mapping[str, Scores]) -> list[dict[str, str]]:
     """Rows of the table of groups of attributes: recall above chance and J of each, for scores by name.
 
@@ -136,7 +156,7 @@ def group_rows(models: Mapping[str, Scores]) -> list[dict[str, str]]:
     """
     rows = []
     for name, scores in models.items():
-        for group, found in scores.groups.items():
+        for group, found in ((group, scores.groups[group]) for group in GROUPS if group in scores.groups):
             recall, chance = ((found[key] or {}).get("value") for key in ("recall", "chance"))
             above = None if recall is None or chance is None else recall - chance
             row = {"model": name, "group": group, "recall": estimate_text(found["recall"])}

@@ -26,7 +26,7 @@ from gcdp.errors import CheckpointError, ConfigError, DataError
 from gcdp.evaluation.chance import mismatched
 from gcdp.evaluation.referees.attributes import ImageTrunk
 from gcdp.evaluation.referees.files import read_referee, save_referee
-from gcdp.evaluation.referees.segmenter import image_batches
+from gcdp.evaluation.referees.segmenter import hidden_kernels, image_batches
 from gcdp.evaluation.statistics import Estimate, bootstrap_ratio
 from gcdp.text.encoder import TextEncoder
 from gcdp.validation import build, require_range, to_dict
@@ -69,6 +69,10 @@ class TwoTower(nn.Module):
             nn.Linear(config.hidden, config.embedding),
         )
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+
+    def hidden_matrices(self) -> list[nn.Parameter]:
+        """Kernels of the image tower after its first layer, which Muon may train."""
+        return hidden_kernels(self.trunk)
 
     def forward(self, x: Tensor, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.embed_images(x), self.embed_text(text), self.log_scale.exp().clamp(max=LARGEST_SCALE)

@@ -23,7 +23,7 @@ from gcdp.data.images import to_tensor
 from gcdp.devices import default_device
 from gcdp.errors import ConfigError
 from gcdp.evaluation.referees.files import read_referee, save_referee
-from gcdp.evaluation.referees.segmenter import conv_level, image_batches
+from gcdp.evaluation.referees.segmenter import conv_level, hidden_kernels, image_batches
 from gcdp.validation import build, require_range, to_dict
 from gcdp.weights import load_weights
 
@@ -70,6 +70,10 @@ class AttributeNet(nn.Module):
         self.config = config
         self.trunk = ImageTrunk(config.widths, config.blocks)
         self.head = nn.Linear(self.trunk.width, num_attributes)
+
+    def hidden_matrices(self) -> list[nn.Parameter]:
+        """Kernels of the trunk after the first layer, which Muon may train."""
+        return hidden_kernels(self.trunk)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.trunk(x))

@@ -75,6 +75,10 @@ class SegmentationNet(nn.Module):
         self.up = nn.ModuleList(conv_level(deep + width, width, config.blocks) for deep, width in reversed(shallow))
         self.head = nn.Conv2d(widths[0], num_classes, 1)
 
+    def hidden_matrices(self) -> list[nn.Parameter]:
+        """Kernels between the first and the last layer, which Muon may train."""
+        return hidden_kernels(self.down) + hidden_kernels(self.up)
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         skips = []
         for i, level in enumerate(self.down):
@@ -90,6 +94,11 @@ class SegmentationNet(nn.Module):
 def conv_level(width_in: int, width: int, blocks: int) -> nn.Sequential:
     """The blocks of one resolution: (B, width_in, H, W) -> (B, width, H, W)."""
     return nn.Sequential(ConvBlock(width_in, width), *(ConvBlock(width, width) for _ in range(blocks - 1)))
+
+
+def hidden_kernels(levels: nn.Module) -> list[nn.Parameter]:
+    """Kernels of levels of convolutions but for those that read the three channels of an image."""
+    return [p for p in levels.parameters() if p.ndim == 4 and p.shape[1] > 3]
 
 
 def image_batches(images: np.ndarray, size: int = BATCH) -> Iterator[np.ndarray]:

@@ -40,7 +40,8 @@ def world():
 
 @pytest.fixture(scope="module")
 def rows(world):
-    scorer = SimpleNamespace(name="stub", score=lambda images, captions: np.full(len(images), 7.0, np.float32))
+    scores = np.full(N, 7.0, np.float32)
+    scorer = SimpleNamespace(name="stub", score_with_others=lambda images, captions: (scores, scores))
     features = Reader().read(world.images).features
     found = measure_spoiled(Referees(Reader(), Reader(), scorer), world, features, 2)
     return {row["name"]: row for row in found}

@@ -45,7 +45,7 @@ def test_the_plan_is_in_order_of_importance(profiles):
     ]
     assert tasks[7:9] == ["train-first", "train-second"]  # of the pipeline, which trains the others as trials
     assert tasks[9:13] == ["train-joint-4-s7", "validate-joint-4-s7", "test-joint-4-s5", "test-joint-4-s7"]
-    assert tasks.index("test-lever-4-s7") < tasks.index("train-joint-2-s5") and len(tasks) == len(set(tasks)) == 33
+    assert tasks.index("test-gaussian-2-s7") < tasks.index("train-lever-4-s7") and len(tasks) == len(set(tasks)) == 33
 
 
 def test_without_a_study_the_models_of_the_pipeline_are_trained(repository):

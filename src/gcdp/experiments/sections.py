@@ -208,15 +208,17 @@ class StudyConfig:
     """Repeated trainings behind the claims: every model with every seed on every number of training pairs.
 
     `models` are trained on all `sizes` (numbers of pairs; "all" takes all of them), ours first, the image-only model
-    second; `full_size` are further models, trained on all pairs alone. Each seed has its own subset of the pairs. The
-    guidance of a model at a size is chosen from the grid of `sampling` on `num_val` validation captions. `num_samples`
-    test captions are drawn, and `swaps` of them for each label in two versions, with and without it.
+    second; `full_size` are further models, trained on all pairs alone, with the first `full_size_seeds` of the seeds
+    (0: with all). Each seed has its own subset of the pairs. The guidance of a model at a size is chosen from the grid
+    of `sampling` on `num_val` validation captions. `num_samples` test captions are drawn, and `swaps` of them for each
+    label in two versions, with and without it.
     """
 
     models: tuple[str, ...] = ()
     full_size: tuple[str, ...] = ()
     sizes: tuple[int | str, ...] = ("all",)
     seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
+    full_size_seeds: int = 0
     num_samples: int = 500
     num_val: int = 250
     swaps: int = 40
@@ -224,7 +226,7 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         require_range(self, "num_samples num_val swaps", 1)
-        require_range(self, "seeds seed", 0)
+        require_range(self, "seeds full_size_seeds seed", 0)
         for name in ("models", "full_size", "sizes", "seeds"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise ConfigError(f"{name} names an entry twice: take one out")

@@ -29,20 +29,29 @@ def sizes(profile: Profile, all_pairs: int) -> list[int]:
 
 
 def trials(profile: Profile, all_pairs: int) -> Iterator[Trial]:
-    """All trainings of a study in order of importance: all pairs with every seed, then fewer and fewer pairs."""
+    """All trainings of a study in order of importance.
+
+    Every model with its first seed on all pairs; the compared models with all seeds, then on fewer and fewer pairs;
+    the models of full size with their other seeds.
+    """
     study = profile.study
-    for seed in study.seeds:
-        for model in (*study.models, *study.full_size):
-            yield Trial(model, all_pairs, seed)
+    yield from (Trial(model, all_pairs, study.seeds[0]) for model in (*study.models, *study.full_size))
     for pairs in reversed(sizes(profile, all_pairs)):
-        for seed in study.seeds if pairs < all_pairs else ():
-            for model in study.models:
-                yield Trial(model, pairs, seed)
+        for seed in study.seeds[1:] if pairs == all_pairs else study.seeds:
+            yield from (Trial(model, pairs, seed) for model in study.models)
+    for model in study.full_size:
+        yield from (Trial(model, all_pairs, seed) for seed in seeds_of(profile, model)[1:])
+
+
+def seeds_of(profile: Profile, model: str) -> tuple[int, ...]:
+    """Training seeds of a model."""
+    study = profile.study
+    return study.seeds[: study.full_size_seeds or None] if model in study.full_size else study.seeds
 
 
 def group(profile: Profile, trial: Trial) -> list[Trial]:
     """The trials that differ from this one in nothing but the seed: they share one guidance."""
-    return [Trial(trial.model, trial.pairs, seed) for seed in profile.study.seeds]
+    return [Trial(trial.model, trial.pairs, seed) for seed in seeds_of(profile, trial.model)]
 
 
 def in_pipeline(profile: Profile, domain: str, trial: Trial) -> bool:

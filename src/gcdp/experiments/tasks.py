@@ -24,7 +24,7 @@ from gcdp.experiments.referees import make_referees
 from gcdp.experiments.runs import Run, prepare_run
 from gcdp.experiments.sections import SPLITS
 from gcdp.experiments.selection import trained_models
-from gcdp.experiments.study import group, in_pipeline, is_trained, train_trial, trial_run, trials
+from gcdp.experiments.study import group, in_pipeline, is_trained, seeds_of, train_trial, trial_run, trials
 from gcdp.experiments.study_record import Trial
 from gcdp.experiments.study_scoring import Scoring, current, study_identity
 from gcdp.toy.worlds import WORLDS
@@ -77,7 +77,7 @@ def _domain_plan(profile: Profile, domain: str) -> list[Task]:
     first = [trial for trial in planned if trial.seed == study.seeds[0] and trial.pairs == planned[0].pairs]
     for trial in planned:
         tasks += [Task(domain, "train", trial=trial), Task(domain, "validate", trial=trial)]
-        if trial.seed == study.seeds[-1]:
+        if trial.seed == seeds_of(profile, trial.model)[-1]:
             tasks += [Task(domain, "test", trial=each) for each in group(profile, trial)]
         if trial == first[-1]:
             tasks += others

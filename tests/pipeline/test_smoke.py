@@ -10,7 +10,10 @@ from worlds.programs import ROOT, run
 from gcdp.experiments.profile import load_profile
 
 STUDIED = {"joint", "gaussian", "latent"}  # models of the study of faces
-SOURCES = ("notebooks", "params", "src", "tools", "weights", ".dvc/config", ".dvcignore", "dvc.yaml", "pyproject.toml")
+SOURCES = (
+    "notebooks", "params", "src", "tools", "weights", "results/reference/tuning", ".dvc/config", ".dvcignore",
+    "dvc.yaml", "pyproject.toml",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

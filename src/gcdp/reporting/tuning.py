@@ -1,4 +1,4 @@
-"""The table of the recipe's tuning: held-out losses of short runs, one setting changed at a time."""
+"""Tables of the recipe's tuning: held-out losses and gradients of short runs, one setting changed at a time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from gcdp.reporting.formatting import DASH, estimate_text
+from gcdp.errors import DataError
+from gcdp.reporting.formatting import DASH, estimate_text, number_text
 from gcdp.storage import read_json
 
 COLUMNS = (("joint", "image"), ("joint", "layout"), ("gaussian", "image"))  # (model, half) of each column of losses
@@ -23,12 +24,37 @@ def tuning_rows(path: Path) -> list[dict[str, str]]:
     Raises DataError where the file is missing or malformed.
     """
     rows = []
-    for change in read_json(path, "fetch the whole repository")["changes"]:
+    for change in _changes(path):
         runs = {model: [run for run in change["runs"] if run["model"] == model] for model in TITLES}
         row = {"change": _in_words(change["settings"])}
         row |= {f"{TITLES[model]}, {half}": _over_seeds([run[half] for run in runs[model]]) for model, half in COLUMNS}
         rows.append(row | {"seeds": " / ".join(str(len(found) or DASH) for found in runs.values())})
     return rows
+
+
+def ratio_rows(path: Path) -> list[dict[str, str]]:
+    """A row for each change of `path`: norm of the layout's gradient over that of the image's, by module.
+
+    Keys: "change" and the modules that the networks of all changes have and both losses reach.
+
+    Raises DataError where the file is missing or malformed.
+    """
+    changes = _changes(path)
+    reached = [{module for module, norms in change["norms"].items() if all(norms)} for change in changes]
+    shared = [module for module in changes[0]["norms"] if module != "all" and all(module in each for each in reached)]
+    rows = []
+    for change in changes:
+        ratios = {module: layout / image for module, (image, layout) in change["norms"].items() if module in shared}
+        texts = {module: number_text(ratios[module], 2) for module in shared}
+        rows.append({"change": _in_words(change["settings"]), **texts})
+    return rows
+
+
+def _changes(path: Path) -> list[dict[str, Any]]:
+    content = read_json(path, "fetch the whole repository")
+    if not isinstance(content, dict) or not content.get("changes"):
+        raise DataError(f"{path} holds no list 'changes': fetch the whole repository.")
+    return content["changes"]
 
 
 def _in_words(settings: Mapping[str, Mapping[str, Any]]) -> str:

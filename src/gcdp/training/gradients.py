@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -82,16 +83,17 @@ def _owner(unet: UNet, end: int) -> str:
     return "" if len(unet.ends) == 1 else f"{unet.ends[end].halves[0]} "
 
 
-def fixed_batches(loss: DiffusionLoss, pairs: PairDataset, count: int, seed: int = 0) -> list[dict[str, Tensor]]:
-    """`count` batches of the recipe's size, noised at times of the recipe; the same in every call with equal pairs.
+def fixed_batches(
+    loss: DiffusionLoss, pairs: PairDataset, count: int, device: str | torch.device = "cpu", seed: int = 0
+) -> list[dict[str, Tensor]]:
+    """`count` batches of the recipe's size on `device`, noised at times of the recipe; the same in every call.
 
-    The pairs of a split are taken in order, from its start again where it ends.
+    The pairs are taken in order, from the first again where they end.
     """
-    made = []
+    made, size = [], loss.config.batch_size
     for number in range(count):
-        first = number * loss.config.batch_size
-        rows = [i % len(pairs) for i in range(first, first + loss.config.batch_size)]
-        batch = placed(collate([pairs[(row, 0)] for row in rows], pairs.text), torch.device("cpu"))
+        rows = [row % len(pairs) for row in range(number * size, (number + 1) * size)]
+        batch = placed(collate([pairs[(row, 0)] for row in rows], pairs.text), torch.device(device))
         made.append(loss.prepare(batch, step_generator(seed, number, 0)))
     return made
 
@@ -100,16 +102,17 @@ def gradients_by_module(unet: UNet, loss: DiffusionLoss, batches: Sequence[dict[
     """A row for each of `modules`, and a last one, "all", for the whole network.
 
     Args:
-        unet: a network of both halves, on the device of the batches; its weights and their `grad` stay as they are.
+        unet: a network of both halves, on the device of the batches, frozen or not; it stays as it is.
         loss: of its process, whose `layout_weight` counts.
         batches: what `loss.prepare` made, such as `fixed_batches`.
 
     Raises ValueError for no batch, or a process without one of the halves.
     """
-    process, parts = loss.process, modules(unet)
+    process = loss.process
     if not batches or process.gaussian is None or process.categorical is None:
         raise ValueError("gradients of two losses need a process of both halves and at least one batch")
-    weights = {"image": 1.0, "layout": process.layout_weight}
+    unet = deepcopy(unet).requires_grad_(True)  # loaded networks are frozen
+    parts, weights = modules(unet), {"image": 1.0, "layout": process.layout_weight}
     sums = {module: torch.zeros(3, dtype=torch.float64) for module in parts}
     for given in batches:
         losses = loss.compute(ConditionedUNet(unet), given).parts

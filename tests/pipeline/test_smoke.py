@@ -11,7 +11,10 @@ from gcdp.experiments.profile import load_profile
 from gcdp.experiments.study_record import Study
 
 STUDIED = {"joint", "gaussian", "joint_paper_settings", "gaussian_same_time"}
-SOURCES = ("notebooks", "params", "src", "tools", "weights", ".dvc/config", ".dvcignore", "dvc.yaml", "pyproject.toml")
+SOURCES = (
+    "notebooks", "params", "src", "tools", "weights", "results/reference/tuning", ".dvc/config", ".dvcignore",
+    "dvc.yaml", "pyproject.toml",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ PER_SPLIT = 10
 SHRINK = {
     "size: [48, 64]": "size: [24, 32]",
     "captions_per_pair: 4": "captions_per_pair: 1",
-    "steps: 5000": "steps: 30",
+    "steps: 2000": "steps: 30",
     "batch_size: 16": "batch_size: 4",
     "log_every: 50": "log_every: 5",
     "warmup: 200": "warmup: 2",

@@ -52,7 +52,7 @@ def test_paper_sizes():
     assert super_resolution == pytest.approx(717.2, rel=0.05)
 
 
-@pytest.mark.parametrize(("profile", "low", "high"), [("toy", 2, 6), ("smoke", 0, 0.5), ("cityscapes", 660, 735)])
+@pytest.mark.parametrize(("profile", "low", "high"), [("toy", 1, 6), ("smoke", 0, 0.5), ("cityscapes", 660, 735)])
 def test_sizes_of_profiles(profile, low, high):
     width = 1024 if profile == "cityscapes" else 384
     config = load_profile(profile).unet_for("joint", 20, width)

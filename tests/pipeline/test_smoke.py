@@ -87,14 +87,16 @@ def test_faces_are_scored_by_their_attributes_on_two_numbers_of_pairs(repository
     faces = json.loads((results / "metrics" / "faces.json").read_text())
     assert {"ceiling", "claim", "subsets", "attributes", "alignment", "joint"} <= set(faces)
     assert faces["claim"]["pairs"] == [12, 48] and set(faces["subsets"]) == STUDIED
-    points = [faces["ceiling"], faces["joint"]]
+    drawn, points = [faces["ceiling"], faces["joint"]], []
     for rows in faces["subsets"].values():
         assert list(rows) in (["12", "48"], ["48"])
         points += rows.values()
-    for point in points:
+    for point in [*drawn, *points]:
         for measure in ("attribute_recall", "alignment"):
             assert point[measure]["low"] <= point[measure]["value"] <= point[measure]["high"]
-            assert point["chance"][measure]["value"] is not None
+        assert point["chance"]["attribute_recall"]["value"] is not None
+    assert all(point["chance"]["alignment"]["value"] is not None for point in drawn)
+    for point in [*drawn, *points]:
         assert point["per_attribute"].keys() == faces["ceiling"]["per_attribute"].keys()
     assert faces["alignment"]["name"] == "toy alignment score" and 0 <= faces["attributes"]["macro_recall"] <= 1
     assert {"attribute_recall", "alignment", "frechet"} <= set(faces["claim"])

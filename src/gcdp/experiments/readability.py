@@ -42,10 +42,10 @@ def measure_spoiled(
 
     {"name", "n", "frechet", "frechet_all", "recall", "precision", "f1", "j"}, Estimates but for the first two: distance
     of `count` images at a time, as many as of a model, and of all, to `real_features` (M, D) of other real images, the
-    same that models are held against; over all of `world` agreement, cases pooled, and J of the classes seen on at least `min_area` pixels
-    with those in the layout. Where captions name attributes also
-    "attribute_recall" and "attribute_j", against the attributes that each image has, and where text is scored
-    "alignment". The first row is the ceiling.
+    same that models are held against; over all of `world` agreement, cases pooled, and J of the classes seen on at
+    least `min_area` pixels with those in the layout. Where captions name attributes also "attribute_recall" and
+    "attribute_j", against the attributes that each image has, and where text is scored "alignment". The first row is
+    the ceiling.
     """
     rows = []
     for name, how in SPOILINGS.items():

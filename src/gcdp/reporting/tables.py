@@ -122,7 +122,8 @@ def attribute_rows(rows: Mapping[str, Mapping[int, Scores]], referee: RefereeRec
 
 # keys of `RefereeRecord.spoiled` -> digits, in the order of the table
 SPOILED = {
-    "frechet": 3, "frechet_all": 3, "recall": 3, "precision": 3, "f1": 3, "j": 3, "attribute_recall": 3, "attribute_j": 3, "alignment": 1,
+    "frechet": 3, "frechet_all": 3, "recall": 3, "precision": 3, "f1": 3, "j": 3, "attribute_recall": 3,
+    "attribute_j": 3, "alignment": 1,
 }  # fmt: skip
 
 

@@ -51,8 +51,8 @@ def measure_spoiled(
     for name, how in SPOILINGS.items():
         images = spoil_images(world.images, **how)
         reading, found = _measure(referees, world, images, min_area)
-        distances = {"frechet": _distance(reading.features, real_features, count)}
-        distances["frechet_all"] = frechet.estimate(reading.features, real_features)
+        numbers = {"frechet": min(count, len(world)), "frechet_all": len(world)}
+        distances = {key: _distance(reading.features, real_features, number) for key, number in numbers.items()}
         rows.append({"name": name, "n": len(world), **distances, **found})
     return rows
 
@@ -73,7 +73,6 @@ def _measure(referees: Referees, world: HeldOut, images: np.ndarray, min_area: i
 
 def _distance(features: np.ndarray, real: np.ndarray, count: int) -> Estimate:
     """Fréchet distance of `count` images, which shrinks as they get more: mean over parts of so many."""
-    count = min(count, len(features))
     parts = [features[start : start + count] for start in range(0, len(features) - count + 1, count)]
     return without_interval(float(np.mean([frechet.feature_distance(part, real) for part in parts])), count)
 

@@ -17,6 +17,7 @@ from gcdp.reporting.tables import (
     label_rows,
     markdown,
     marked,
+    measure_text,
     spoiled_rows,
     table_rows,
     write_csv,
@@ -92,6 +93,12 @@ def test_scores_of_text_are_marked_where_the_referee_cannot_read_the_images():
     assert joint["distance"].startswith("0.750") and joint["mIoU"].startswith("0.500")  # neither asks for the text
     others = [*free.values(), *rows[0].values(), *pick(rows, "zebra", "with text").values()]
     assert not [text for text in others if "unreadable" in text]
+
+
+def test_what_is_read_off_a_models_own_layouts_has_no_mark():
+    scores = Scores({"j": estimate(0.5), "j_layouts": estimate(0.5)})
+    assert measure_text(scores, "j", unreadable=True).endswith("unreadable")
+    assert measure_text(scores, "j_layouts", unreadable=True) == measure_text(scores, "j_layouts", unreadable=False)
 
 
 def test_spoiled_images_have_a_row_each():

@@ -66,8 +66,9 @@ def _measures(scores: Scores, referee: RefereeRecord) -> dict[str, str]:
 
 def measure_text(scores: Scores, key: str, unreadable: bool) -> str:
     """One measure as text, marked "unreadable" where it is of the text in images that the referee cannot read."""
-    text = estimate_text(scores.get(key), MEASURES[key].digits)
-    return _unreadable(text) if unreadable and MEASURES[key].of_text else text
+    measure = MEASURES[key]
+    text = estimate_text(scores.get(key), measure.digits)
+    return _unreadable(text) if unreadable and measure.of_text and not measure.of_layouts else text
 
 
 def _unreadable(text: str) -> str:

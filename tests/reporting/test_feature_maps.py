@@ -27,7 +27,7 @@ def test_clusters_have_the_color_of_the_class_that_they_cover_most():
     assert found.shape == (1, 2, 4, 3) and found.dtype == np.uint8
     assert found[0, 0, 0].tolist() == [200, 0, 0] and found[0, 0, 3].tolist() == [0, 200, 0]
     lighter = found[0, 0, 2].tolist()  # the smaller cluster of class 1
-    assert lighter == [round(200 + 55 * 0.45), round(255 * 0.45), round(255 * 0.45)]
+    assert lighter == [round(200 + 55 * 0.25), round(255 * 0.25), round(255 * 0.25)]
 
 
 def test_pictures_stand_in_rows_with_their_names():

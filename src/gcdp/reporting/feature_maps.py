@@ -29,7 +29,7 @@ NAMES = {
     "noised_layout": "noised layout y_t, votes of 5 x 5",
     "other_layout": "true layout of another pair",
 }
-SHADES = (0.0, 0.45, -0.35, 0.7, -0.6)  # toward white, or below 0 toward black
+SHADES = (0.0, 0.25, -0.4, 0.5, -0.65)  # toward white, or below 0 toward black
 GUTTER, GAP, TOP = 1.35, 0.03, 0.32  # inches
 NAME_POINTS = 7.5
 
@@ -91,8 +91,7 @@ def steered(show: Callable[..., Figure], live: bool, **choices: Sequence) -> Fig
     if not live:
         return show(**{name: values[0] for name, values in choices.items()})
     import ipywidgets
-    from IPython.display import display
 
     menus = {name: ipywidgets.Dropdown(options=list(values), description=name) for name, values in choices.items()}
-    display(ipywidgets.interactive(show, **menus))
+    ipywidgets.interact(show, **menus)
     return None

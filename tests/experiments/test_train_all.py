@@ -18,7 +18,7 @@ from gcdp.experiments.locks import claim
 from gcdp.experiments.profile import load_profile
 from gcdp.experiments.progress import Progress
 from gcdp.experiments.study_record import Trial
-from gcdp.experiments.tasks import Task, data_tasks, needs, plan
+from gcdp.experiments.tasks import Task, data_tasks, is_done, needs, plan
 
 PLAN = {"seeds": [5, 7], "sizes": [2, "all"], "models": ["joint", "gaussian"], "full_size": ["lever"]}
 MODELS = {
@@ -46,6 +46,22 @@ def test_the_plan_is_in_order_of_importance(profiles):
     assert tasks[7:9] == ["train-first", "train-second"]  # of the pipeline, which trains the others as trials
     assert tasks[9:13] == ["train-joint-4-s7", "validate-joint-4-s7", "test-joint-4-s5", "test-joint-4-s7"]
     assert tasks.index("test-gaussian-2-s7") < tasks.index("train-lever-4-s7") and len(tasks) == len(set(tasks)) == 33
+
+
+def test_features_come_last_and_wait_for_their_networks_alone(repository):
+    make_repository(repository, study=PLAN, models=MODELS, features={"models": ["joint", "gaussian"]})
+    profile = load_profile("tiny", "streets")
+    tasks = plan({"streets": profile})
+    assert names(tasks[-5:]) == [
+        "features-joint-4-s5", "features-joint-4-s7", "features-gaussian-4-s5", "features-gaussian-4-s7", "features"
+    ]  # fmt: skip
+    assert [names(needs(profile, task)) for task in tasks[-3:]] == [
+        ["train-gaussian-4-s5"], ["train-gaussian-4-s7"], ["train-joint-4-s5"]
+    ]  # fmt: skip
+    assert not any(is_done(profile, task) for task in tasks[-5:])
+    make_repository(repository, models=MODELS, features={"models": ["joint", "gaussian"]})
+    profile = load_profile("tiny", "streets")
+    assert names(needs(profile, plan({"streets": profile})[-1])) == ["train-joint"]
 
 
 def test_without_a_study_the_models_of_the_pipeline_are_trained(repository):

@@ -103,9 +103,15 @@ class Profile:
     def _check_model(self, name: str, model: ModelConfig) -> None:
         """Refuse unknown settings of a model early."""
         GaussianCategoricalDiffusion.from_config(self.diffusion_for(name), num_classes=2)
-        times = self.train_for(name).times
-        if times != "joint" and not (model.image and model.layout):
-            raise ConfigError(f"models.{name}.train: times '{times}' needs both halves: leave image and layout true")
+        recipe, both = self.train_for(name), model.image and model.layout
+        if recipe.times != "joint" and not both:
+            raise ConfigError(
+                f"models.{name}.train: times '{recipe.times}' needs both halves: leave image and layout true"
+            )
+        if recipe.labeled < 1 and not (both and recipe.times == "joint"):
+            raise ConfigError(
+                f"models.{name}.train: labeled {recipe.labeled:g} needs both halves and times 'joint': leave it at 1"
+            )
         self._changed(self.unet, name, "unet")
         for part in model.parts.values():
             if not self.model(part).trained:

@@ -4,6 +4,7 @@ Usage: python tools/release_weights.py toy streets joint        a model
        python tools/release_weights.py toy streets referee      the referee of layouts
        python tools/release_weights.py toy faces attributes     the referee of attributes (alignment: of text)
        python tools/release_weights.py toy streets study        the records of the study
+       python tools/release_weights.py toy faces features       the records of Fig. 8
 """
 
 import shutil
@@ -12,6 +13,9 @@ from pathlib import Path
 
 from gcdp.errors import GCDPError
 from gcdp.evaluation.referees.files import GUARD
+from gcdp.experiments.features import records_folder
+from gcdp.experiments.features_grid import FeatureGrid
+from gcdp.experiments.features_record import FeatureRecords
 from gcdp.experiments.models import expected_card
 from gcdp.experiments.profile import Profile, load_profile, repository_root
 from gcdp.experiments.referees import referee_folder
@@ -32,6 +36,8 @@ def release(name: str, domain: str, what: str) -> None:
         release_referee(referee_folder(profile, domain, what.replace("referee", "")), target)
     elif what == "study":
         Study.load(repository_root() / "results" / profile.name / "study" / domain).release(target)
+    elif what == "features":
+        FeatureRecords.load(records_folder(profile, domain), FeatureGrid(profile, domain).identity).release(target)
     else:
         release_model(profile, domain, what, target)
     for path in sorted(target.glob("*.safetensors*")):

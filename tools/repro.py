@@ -51,8 +51,9 @@ def figures(chosen: dict, of_study: bool) -> list[str]:
     stages = yaml.safe_load((repository_root() / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     found = []
     for name, stage in stages.items():
-        if name.startswith(("fig", "table", "supp")) and of_study == any("/study/" in dep for dep in stage["deps"]):
-            domains = stage.get("matrix", {}).get("domain")
+        deps = stage.get("do", stage)["deps"]
+        if name.startswith(("fig", "table", "supp")) and of_study == any("/study/" in dep for dep in deps):
+            domains = stage.get("foreach") or stage.get("matrix", {}).get("domain")
             found += [f"{name}@{domain}" for domain in chosen[domains.strip("${}")]] if domains else [name]
     return found
 

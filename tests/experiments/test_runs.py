@@ -17,7 +17,7 @@ import gcdp.experiments.runs as runs
 from gcdp.data.augmentation import Augmentation
 from gcdp.data.pairs import PairStore
 from gcdp.errors import CheckpointError, ConfigError, DataError
-from gcdp.experiments.profile import load_profile
+from gcdp.experiments.profile import load_profile, make_profile
 from gcdp.network.unet import UNet
 from gcdp.storage import write_json
 from gcdp.training.checkpoint import load_model, save_model
@@ -51,6 +51,29 @@ def test_a_run_has_all_that_training_takes(repository):
     assert run.model_folder == repository / "results/tiny/models/streets-joint"
     lone = runs.model_card(load_profile("tiny"), "streets", "gaussian")
     assert lone.unet.num_classes == 0 and lone.classes.num_classes == 20 and lone.hash() != run.card.hash()
+
+
+def test_known_layouts_are_those_of_a_training_on_so_many_pairs(repository):
+    profile = load_profile("tiny")
+    changed = {**profile.models, "joint": replace(profile.model("joint"), train={"labeled": 0.5})}
+    half = replace(profile, models=changed)
+    fewer = runs.prepare_run(profile, "streets", "joint", seed=3, pairs=2).pairs
+    some = runs.prepare_run(half, "streets", "joint", seed=3).pairs
+    assert len(some) == 4 and some.labeled == set(fewer.rows.tolist()) and fewer.labeled is None
+    assert runs.prepare_run(half, "streets", "joint", seed=3, pairs=2).pairs.labeled < some.labeled
+    with pytest.raises(ConfigError, match="5 training pairs of streets were asked for, it has 4: ask for 1 to that"):
+        runs.prepare_run(profile, "streets", "joint", pairs=5)
+
+
+@pytest.mark.parametrize("train", [{"labeled": 0.5}, {"labeled": 0.5, "times": "image_given_layout"}])
+def test_hidden_layouts_need_a_model_of_both_halves(train):
+    halves = {"image": True, "layout": "times" in train}
+    content = {
+        "domains": {"a": {"source": "toy_streets", "size": [16, 32]}},
+        "models": {"m": {**halves, "train": train}},
+    }
+    with pytest.raises(ConfigError, match=r"models\.m\.train: labeled 0\.5 needs both halves and times 'joint'"):
+        make_profile("tiny", content)
 
 
 @pytest.mark.parametrize(

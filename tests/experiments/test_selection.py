@@ -68,6 +68,7 @@ def test_use_selects_all_of_a_profile(empty):
             }
         },
         "studies": {"streets": {"domain": "streets", "weights": "README.md"}},
+        "features": {},
         "models": {
             f"streets-{model}": {"domain": "streets", "model": model, "weights": "README.md"} for model in MODELS
         },
@@ -134,6 +135,18 @@ def test_released_weights_are_named(empty):
     make_repository(empty, domains={"streets": STREETS}, released="big", referee={"name": "nvidia/some-segformer"})
     use("tiny")
     assert selected()["referees"]["streets"]["layouts"] == f"{pairs}/train"  # published weights are not in weights/
+
+
+def test_networks_whose_features_are_looked_into_are_named_and_trained(empty):
+    looked_into = {"features": {"models": ["joint", "gaussian"]}, "evaluate": {"models": ["joint"]}}
+    sampled = {"sample": {"models": ["joint"]}}
+    make_repository(
+        empty, domains={"streets": STREETS}, models=MODELS | {"idle": {}}, released="big", **looked_into, **sampled
+    )
+    use("tiny")
+    networks = {"first": "streets-joint", "second": "streets-gaussian"}
+    assert selected()["features"] == {"streets": {"domain": "streets", "weights": "big-streets-features", **networks}}
+    assert list(selected()["models"]) == ["streets-joint", "streets-gaussian"]
 
 
 def test_every_domain_has_its_own_models(empty):

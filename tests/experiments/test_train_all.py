@@ -18,7 +18,7 @@ from gcdp.experiments.locks import claim
 from gcdp.experiments.profile import load_profile
 from gcdp.experiments.progress import Progress
 from gcdp.experiments.study_record import Trial
-from gcdp.experiments.tasks import Task, data_tasks, needs, plan
+from gcdp.experiments.tasks import Task, data_tasks, is_done, needs, plan
 
 PLAN = {"seeds": [5, 7], "sizes": [2, "all"], "models": ["joint", "gaussian"], "full_size": ["lever"]}
 MODELS = {
@@ -48,6 +48,22 @@ def test_the_plan_is_in_order_of_importance(profiles):
     assert tasks.index("test-gaussian-2-s7") < tasks.index("train-lever-4-s7") and len(tasks) == len(set(tasks)) == 33
 
 
+def test_features_come_last_and_wait_for_their_networks_alone(repository):
+    make_repository(repository, study=PLAN, models=MODELS, features={"models": ["joint", "gaussian"]})
+    profile = load_profile("tiny", "streets")
+    tasks = plan({"streets": profile})
+    assert names(tasks[-5:]) == [
+        "features-joint-4-s5", "features-joint-4-s7", "features-gaussian-4-s5", "features-gaussian-4-s7", "features"
+    ]  # fmt: skip
+    assert [names(needs(profile, task)) for task in tasks[-3:]] == [
+        ["train-gaussian-4-s5"], ["train-gaussian-4-s7"], ["train-joint-4-s5"]
+    ]  # fmt: skip
+    assert not any(is_done(profile, task) for task in tasks[-5:])
+    make_repository(repository, models=MODELS, features={"models": ["joint", "gaussian"]})
+    profile = load_profile("tiny", "streets")
+    assert names(needs(profile, plan({"streets": profile})[-1])) == ["train-joint"]
+
+
 def test_without_a_study_the_models_of_the_pipeline_are_trained(repository):
     make_repository(repository, models=MODELS)
     found = names(plan({"streets": load_profile("tiny", "streets")}))
@@ -68,6 +84,7 @@ class Place:
 
     def __init__(self, root, patch, slow=0.0):
         self.log, self.root, self.slow, self.fails = root / "done.txt", root, slow, ()
+        self.stops_after = None  # so many tasks; the next one stops the run and goes on working
         self.log.touch()
         patch.setattr(train_all, "is_done", lambda profile, task: task.name in self.done())
         patch.setattr(train_all, "do", self.do)
@@ -77,6 +94,9 @@ class Place:
 
     def do(self, profile, task):
         time.sleep(self.slow)
+        if self.stops_after is not None and len(self.done()) >= self.stops_after:
+            os.kill(os.getppid(), signal.SIGTERM)
+            time.sleep(60)
         if task.name in self.fails:
             raise DataError("cannot be read: fetch it again")
         with open(self.log, "a") as file:
@@ -136,13 +156,12 @@ def test_a_task_of_another_program_is_left_to_it(place, profiles):
 
 
 def test_a_stop_saves_what_runs_and_the_same_command_goes_on(place, profiles):
-    place.slow = 0.3
-    threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    place.slow, place.stops_after = 0.3, 2
     complete, runner = place.run(profiles, plan(profiles), workers=2)
     first = place.done()
-    assert not complete and 0 < len(first) < 33 and "stopped" in runner.progress.path.read_text()
+    assert not complete and 2 <= len(first) < 33 and "stopped" in runner.progress.path.read_text()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    place.slow = 0.0
+    place.slow, place.stops_after = 0.0, None
     assert place.run(profiles, plan(profiles))[0] and place.done()[: len(first)] == first
 
 

@@ -11,6 +11,8 @@ from gcdp.data.classes import CELEBA, CITYSCAPES
 from gcdp.evaluation.referees.alignment import load_two_tower
 from gcdp.evaluation.referees.attributes import load_attributes
 from gcdp.evaluation.referees.segmenter import load_segmenter
+from gcdp.experiments.features import network_hash
+from gcdp.experiments.features_record import FeatureRecords, Row
 from gcdp.experiments.models import options
 from gcdp.experiments.profile import load_profile, repository_root
 from gcdp.experiments.study import trials
@@ -86,6 +88,21 @@ def test_the_released_study_is_a_part_of_what_its_profile_asks_for(domain):
     assert all(list(found.points) == list(profile.sampling.guidances) for found in study.validations.values())
     assert all(found.guidance in found.points for found in study.tests.values())
     assert (WEIGHTS / f"toy-{domain}-study" / RELEASE).stat().st_size < 1e6
+
+
+@each_domain
+def test_released_features_are_those_of_the_released_networks_on_the_grid_of_the_profile(domain):
+    records, profile = FeatureRecords.load(WEIGHTS / f"toy-{domain}-features"), load_profile("toy", domain)
+    grid, pairs = profile.features, profile.domain(domain).counts["train"]
+    for model in grid.models:
+        own = records.networks[Trial(model, pairs, profile.train_for(model).seed)]
+        assert own.network == network_hash(WEIGHTS / f"toy-{domain}-{model}")
+        for record in (each for trial, each in records.networks.items() if trial.model == model):
+            rows = {row for row in record.values if row.condition == "paired"}
+            assert {(row.time, row.clusters) for row in rows} == {(t, k) for t in grid.times for k in grid.clusters}
+            assert Row("paired", grid.shown_tap, grid.shown_time, grid.shown_clusters) in rows
+            assert {values.shape[1] for values in record.values.values()} == {grid.num_images}
+    assert len({record.identity for record in records.by_name().values()}) == 1 and records.baselines is not None
 
 
 @each_release

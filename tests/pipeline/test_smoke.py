@@ -43,11 +43,12 @@ def test_every_stage_leaves_its_figures_metrics_and_executed_notebook(repository
     training = json.loads((results / "metrics" / "training.json").read_text())
     trained = {name for name, model in models.items() if model.trained}
     of_study = {"joint_paper_settings", "gaussian_same_time"}
-    assert set(training["streets"]) == trained - of_study and set(training["faces"]) == {"joint"}
+    looked_into = set(load_profile("smoke").features.models)
+    assert set(training["streets"]) == trained - of_study and set(training["faces"]) == looked_into
     listed = ("fig6_recall_tradeoff", "fig6_correspondence", "fig6_classes")
     described = ("fig1_attribute_recall", "fig1_chance", "fig7_clip_tradeoff", "fig7_gain")
     for name, domains in {
-        **dict.fromkeys(("claim", "referee"), ("streets", "faces")),
+        **dict.fromkeys(("claim", "referee", "fig8_kmeans", "fig8_controls", "fig8_agreement"), ("streets", "faces")),
         **dict.fromkeys(listed, ("streets",)),
         **dict.fromkeys(described, ("faces",)),
     }.items():
@@ -105,6 +106,18 @@ def test_faces_are_scored_by_their_attributes_on_two_numbers_of_pairs(repository
     assert len(study.tests) == len(study.validations) == 12
     assert not {"precision", "precision_1px", "f1"} & {*faces["ceiling"], *faces["claim"], *faces["joint"]}
     assert (results / "tables" / "attributes_faces.md").read_text().count("\n| ") > 10
+
+
+def test_features_are_compared_over_all_seeds_of_both_models(repository):
+    results = repository / "results" / "smoke"
+    features = json.loads((results / "metrics" / "features.json").read_text())
+    assert set(features) == {"streets", "faces"}
+    for domain, found in features.items():
+        assert found["seeds"] == {"joint": [0, 1], "gaussian": [0, 1]} and found["n"] == 8
+        assert set(found["difference"]) == {"paired", "blank", "swapped"}
+        table = (results / "tables" / f"features_{domain}.csv").read_text().splitlines()
+        # blocks x times of three conditions and one, each against two layouts; baselines
+        assert len(table) == 1 + 3 * 2 * 6 + 2 * 2 * 2 + 2 * 3 + 3 * 2 + 3
 
 
 def test_a_second_run_runs_nothing(repository):

@@ -25,7 +25,7 @@ def test_dvc_understands_the_stages_of_every_profile(bare, monkeypatch, name):
     monkeypatch.chdir(bare)
     use(name)
     found, chosen = set(run(bare, "dvc", "stage", "list", "--name-only").split()), selected()
-    groups = {"train": "models", "sample": "samples", "evaluate": "evaluations"}
+    groups = {"train": "models", "sample": "samples", "evaluate": "evaluations", "fig8_kmeans": "features"}
     assert {stage for stage in found if stage.partition("@")[0] in groups} == {
         f"{stage}@{key}" for stage, kind in groups.items() for key in chosen[kind]
     }
@@ -56,6 +56,10 @@ def test_every_stage_depends_on_its_own_weights_models_and_domain(bare, monkeypa
         f"weights/toy-faces-{what}" for what in ("referee", "attributes", "alignment")
     }
     assert own(stages["claim@faces"], "weights") == {"weights/toy-faces-study"}
+    assert own(stages["fig8_kmeans@faces"], "weights") == {"weights/toy-faces-features"}
+    assert own(stages["fig8_kmeans@faces"], "results/toy/models/") == {
+        f"results/toy/models/faces-{model}" for model in ("joint", "gaussian")
+    }
     models = "results/toy/models/"
     for stage in ("sample@faces-joint", "evaluate@faces-joint"):
         assert own(stages[stage], models) == {f"{models}faces-joint", f"{models}faces-joint/config.json"}

@@ -25,7 +25,6 @@ from gcdp.training.curve import Curve, read_curve
 from gcdp.training.diffusion import (
     ConditionedUNet,
     DiffusionLoss,
-    draw_times,
     train,
     validate,
     validation_times,
@@ -38,43 +37,6 @@ from gcdp.training.state import TrainingState
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     return tiny.world(tmp_path_factory.mktemp("world"))
-
-
-def times(count, T, diagonal, seed=0):
-    return draw_times(count, T, diagonal, torch.Generator().manual_seed(seed))
-
-
-@given(st.integers(1, 40), st.integers(1, 1000), st.floats(0, 1), st.integers(0, 2**31))
-@settings(deadline=None)
-def test_times_stay_in_range_and_never_both_at_zero(count, T, diagonal, seed):
-    t_x, t_y = times(count, T, diagonal, seed)
-    assert t_x.dtype == t_y.dtype == torch.int64 and t_x.shape == t_y.shape == (count,)
-    assert 0 <= min(t_x.min(), t_y.min()) and max(t_x.max(), t_y.max()) <= T
-    assert (torch.maximum(t_x, t_y) >= 1).all()
-    again = times(count, T, diagonal, seed)
-    assert torch.equal(t_x, again[0]) and torch.equal(t_y, again[1])
-
-
-@given(st.integers(1, 64), st.integers(1, 1000), st.integers(0, 2**31))
-@settings(deadline=None)
-def test_diagonal_times_are_stratified(count, T, seed):
-    t_x, t_y = times(count, T, 1.0, seed)
-    assert torch.equal(t_x, t_y) and t_x.min() >= 1
-    # one time in each of `count` equal parts of 1..T, give or take the rounding to whole times
-    parts = (t_x.sort().values - 1).double() * count / T
-    assert (parts <= torch.arange(count) + 1).all() and (parts >= torch.arange(count) - count / T).all()
-
-
-def test_shares_of_diagonal_and_pinned_times():
-    t_x, t_y = times(40_000, 1000, 0.8)
-    off = t_x != t_y
-    assert float(off.float().mean()) == pytest.approx(0.2, abs=0.01)
-    ends = {"clean image": t_x == 0, "noise image": t_x == 1000, "clean layout": t_y == 0, "noise layout": t_y == 1000}
-    for name, there in ends.items():
-        assert float((there & off).float().mean()) == pytest.approx(0.2 / 8, abs=0.005), name
-    free = t_y[off & (t_x > 0) & (t_x < 1000) & (t_y > 0) & (t_y < 1000)].float()
-    assert float(free.mean()) == pytest.approx(500, abs=15)
-    assert float(free.std()) == pytest.approx(1000 / math.sqrt(12), abs=15)
 
 
 def test_noise_of_a_step_is_its_own():

@@ -216,9 +216,10 @@ class PairDataset(Dataset):
     """Pairs of a store with one of their captions each, augmented.
 
     ``captions``: a non-empty list for each pair of the store; ``text``: the cache that holds them (None: not
-    checked). ``rows`` restricts the dataset to these rows of the store (:func:`draw_subset`). Item (i, draw) is a
-    function of (seed, row i, draw) alone. Raises DataError where the captions do not fit the store or the cache, or
-    the augmentation zooms further than the store allows, ConfigError for rows that the store lacks.
+    checked). ``rows`` restricts the dataset to these rows of the store (:func:`draw_subset`), ``labeled`` names those
+    of them whose layouts may be learned from (None: all). Item (i, draw) is a function of (seed, row i, draw) alone.
+    Raises DataError where the captions do not fit the store or the cache, or the augmentation zooms further than the
+    store allows, ConfigError for rows that the store lacks.
     """
 
     def __init__(
@@ -229,6 +230,7 @@ class PairDataset(Dataset):
         augmentation: Augmentation | None = None,
         seed: int = 0,
         rows: np.ndarray | None = None,
+        labeled: np.ndarray | None = None,
     ):
         if len(captions) != len(store) or not all(captions):
             raise DataError(
@@ -242,6 +244,7 @@ class PairDataset(Dataset):
         self.rows = np.arange(len(store)) if rows is None else np.asarray(rows, dtype=np.int64)
         if not len(self.rows) or self.rows.min() < 0 or self.rows.max() >= len(store):
             raise ConfigError(f"rows must be some of 0..{len(store) - 1} of {store.folder}: draw them from this store.")
+        self.labeled = None if labeled is None else frozenset(np.asarray(labeled).tolist())
         self._check_text()
 
     def _check_text(self) -> None:
@@ -265,6 +268,7 @@ class PairDataset(Dataset):
         views = None if self.augmentation is None else to_dict(self.augmentation)
         store, classes = self.store.checksums, self.store.classes.to_dict()
         decisive = [store, classes, self.captions, text, views, self.rows.tolist(), self.seed]
+        decisive += [] if self.labeled is None else [sorted(self.labeled)]
         return fingerprint({"decisive": decisive})
 
     def __len__(self) -> int:
@@ -273,7 +277,7 @@ class PairDataset(Dataset):
     def __getitem__(self, item: tuple[int, int]) -> dict:
         """{"x": float32 (3, H, W) in [-1, 1], "y": int64 (H, W), "caption": str, "index": int, the row}.
 
-        Also "attributes" float32 (A,) of 0 and 1 where the store has them.
+        Also "attributes" float32 (A,) of 0 and 1 where the store has them, "labeled" bool where some layouts are not.
         """
         position, draw = item
         row = int(self.rows[position])
@@ -286,14 +290,14 @@ class PairDataset(Dataset):
         pair = {"x": x, "y": y, "caption": caption, "index": row}
         if self.store.attributes is not None:
             pair["attributes"] = torch.from_numpy(np.array(self.store.attributes[row])).float()
-        return pair
+        return pair if self.labeled is None else {**pair, "labeled": row in self.labeled}
 
 
 def collate(items: list[dict], text=None) -> dict:
     """Stack items into "x" float32 (B, 3, H, W), "y" int64 (B, H, W), "captions" and "index" int64 (B,).
 
-    Where the items have attributes also "attributes" float32 (B, A). With a text cache also "tokens" float32
-    (B, L, D) and "mask" bool (B, L), zero and False where padded.
+    Where the items have them also "attributes" float32 (B, A) and "labeled" bool (B,). With a text cache also "tokens"
+    float32 (B, L, D) and "mask" bool (B, L), zero and False where padded.
     Raises DataError for a caption that the cache does not hold.
     """
     captions = [item["caption"] for item in items]
@@ -305,6 +309,8 @@ def collate(items: list[dict], text=None) -> dict:
     }
     if "attributes" in items[0]:
         batch["attributes"] = torch.stack([item["attributes"] for item in items])
+    if "labeled" in items[0]:
+        batch["labeled"] = torch.tensor([item["labeled"] for item in items])
     if text is not None:
         batch["tokens"], batch["mask"] = text.batch(captions)
     return batch

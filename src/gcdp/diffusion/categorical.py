@@ -37,9 +37,7 @@ class CategoricalDiffusion:
     def q_probs(self, y0: Tensor, t: Tensor) -> Tensor:
         """q(y_t | y_0) for labels y0 (B, H, W): float64 (B, K, H, W); float32 on a device without float64."""
         self._check(y0)
-        ab = placed(self.schedule.at(t, y0[:, None]), y0, exact_dtype(y0.device))
-        probs = ((1 - ab) / self.num_classes).expand(len(y0), self.num_classes, *y0.shape[1:]).clone()
-        return probs.scatter_add_(1, y0[:, None], ab.expand(len(y0), 1, *y0.shape[1:]))
+        return self._kernel(y0, self.schedule.at(t, y0[:, None]))
 
     def q_sample(self, y0: Tensor, t: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw y_t ~ q(y_t | y_0): keep each label with probability ab_t, else redraw it from all K classes.
@@ -47,11 +45,23 @@ class CategoricalDiffusion:
         A CPU generator gives the same labels whatever the device of y0.
         """
         self._check(y0)
-        device = generator.device if generator is not None else y0.device
-        coin = torch.rand(y0.shape, generator=generator, device=device)
-        other = torch.randint(self.num_classes, y0.shape, generator=generator, device=device)
-        keep = coin < placed(self.schedule.at(t, coin), coin, exact_dtype(coin.device))
-        return torch.where(moved(keep, y0.device), y0, moved(other, y0.device))
+        return self._redrawn(y0, self.schedule.at(t, y0), generator)
+
+    def q_jump_probs(self, y_s: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        """q(y_t | y_s) = a onehot(y_s) + (1 - a) / K, a = ab_t / ab_s, for any s < t; dtype and shape as `q_probs`.
+
+        Raises ValueError unless s < t in every example.
+        """
+        self._check(y_s)
+        return self._kernel(y_s, self.schedule.jump(t, s, y_s[:, None])[2])
+
+    def q_jump(self, y_s: Tensor, s: Tensor, t: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draw y_t ~ q(y_t | y_s) for any s < t, (B, H, W), as `q_sample` draws it from y_0.
+
+        Raises ValueError unless s < t in every example.
+        """
+        self._check(y_s)
+        return self._redrawn(y_s, self.schedule.jump(t, s, y_s)[2], generator)
 
     def q_posterior(self, p0: Tensor, y_t: Tensor, t: Tensor, s: Tensor) -> Tensor:
         """The plug-in reverse step, probabilities over y_s (B, K, H, W), for any s < t.
@@ -139,6 +149,20 @@ class CategoricalDiffusion:
         if self.p2:
             loss = loss * placed((1 - self.schedule.at(t, loss)).sqrt(), loss)
         return loss * placed(t > 0, loss)
+
+    def _kernel(self, labels: Tensor, keep: Tensor) -> Tensor:
+        """keep onehot(labels) + (1 - keep) / K: labels (B, H, W), keep (B, 1, 1, 1) -> (B, K, H, W)."""
+        keep = placed(keep, labels, exact_dtype(labels.device))
+        probs = ((1 - keep) / self.num_classes).expand(len(labels), self.num_classes, *labels.shape[1:]).clone()
+        return probs.scatter_add_(1, labels[:, None], keep.expand(len(labels), 1, *labels.shape[1:]))
+
+    def _redrawn(self, labels: Tensor, keep: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Labels (B, H, W), each kept with probability `keep` (B, 1, 1), else drawn from all classes."""
+        device = generator.device if generator is not None else labels.device
+        coin = torch.rand(labels.shape, generator=generator, device=device)
+        other = torch.randint(self.num_classes, labels.shape, generator=generator, device=device)
+        kept = coin < placed(keep, coin, exact_dtype(coin.device))
+        return torch.where(moved(kept, labels.device), labels, moved(other, labels.device))
 
     def _check(self, labels: Tensor) -> None:
         if labels.dtype != torch.int64 or labels.ndim != 3:

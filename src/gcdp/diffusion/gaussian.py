@@ -38,6 +38,15 @@ class GaussianDiffusion:
         signal, sigma = self._levels(t, x0)
         return signal * x0 + sigma * noise
 
+    def q_jump(self, x_s: Tensor, s: Tensor, t: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Draw x_t ~ q(x_t | x_s) = N(sqrt(a) x_s, (1 - a) I), a = ab_t / ab_s, for any s < t; `q_sample` at s = 0.
+
+        x_s, noise: (B, C, H, W); s, t: (B,) in 0..T. Raises ValueError unless s < t in every example.
+        """
+        noise = torch.randn_like(x_s) if noise is None else noise
+        _, _, a = self.schedule.jump(t, s, x_s)
+        return placed(a.sqrt(), x_s) * x_s + placed((1 - a).sqrt(), x_s) * noise
+
     def q_posterior(self, x0: Tensor, x_t: Tensor, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (B, C, H, W) and variance (B, 1, 1, 1) of q(x_s | x_t, x_0) for any s < t; Eq. 12 at s = t - 1."""
         ab_t, ab_s, a = self.schedule.jump(t, s, x_t)

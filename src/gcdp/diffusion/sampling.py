@@ -9,13 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from numbers import Integral, Real
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gcdp.diffusion.joint import GaussianCategoricalDiffusion
+from gcdp.diffusion.paths import Path, Times, along
 from gcdp.diffusion.schedules import NoiseSchedule
 from gcdp.errors import ConfigError
 
@@ -64,6 +67,11 @@ class Noise:
     def __init__(self, seeds: Sequence[int], device: torch.device):
         self.generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
         self.device = device
+
+    @property
+    def count(self) -> int:
+        """Number of samples B."""
+        return len(self.generators)
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal (B, *shape)."""
@@ -146,15 +154,75 @@ class MultistepEstimate:
         return better
 
 
-class ReverseProcess:
-    """Walks both chains from pure noise to a pair; either half may be given clean and then stays so.
+class Pair(NamedTuple):
+    """The state of a run: x (B, C, H, W) and y (B, H, W), each None where the process lacks that half."""
 
-    A given half is told to the network as clean (its time is 0), which is exact conditioning for a network trained
-    with independent times.
+    x: Tensor | None
+    y: Tensor | None
+
+
+class Walker:
+    """One run of the reverse process: where it starts, and its jumps. Made by `ReverseProcess.walker`."""
+
+    def __init__(
+        self, process: GaussianCategoricalDiffusion, settings: ReverseSettings, denoise: Denoiser, noise: Noise
+    ):
+        self.process, self.settings, self.denoise, self.noise = process, settings, denoise, noise
+        gaussian = process.gaussian
+        self.estimate = MultistepEstimate(gaussian.schedule) if gaussian and settings.order == 2 else None
+
+    def start(self, size: tuple[int, int], channels: int, image: Tensor | None, layout: Tensor | None) -> Pair:
+        """Pure noise, or the halves that are known."""
+        p, noise = self.process, self.noise
+        x = y = None
+        if p.gaussian:
+            x = noise.normal(channels, *size) if image is None else image
+        if p.categorical:
+            classes = torch.full((noise.count, p.categorical.num_classes, *size), 1.0, device=noise.device)
+            y = draw_labels(classes, noise.uniform(*size)) if layout is None else layout
+        return Pair(x, y)
+
+    def jump(self, state: Pair, now: Times, then: Times) -> Pair:
+        """Call the network at the times `now` and move to `then`; a half whose time stays is left as it is."""
+        (x, y), p = state, self.process
+        t_x, t_y, s_x, s_y = (torch.full((self.noise.count,), t) for t in (*now, *then))
+        levels = (level.to(self.noise.device) for level in p.log_snr(t_x, t_y))
+        output, logits = self.denoise(x, y, *levels)
+        if p.gaussian and then.x < now.x:
+            x = self._jump_image(output, x, t_x, s_x)
+        if p.categorical and then.y < now.y:
+            y = self._jump_layout(logits, y, t_y, s_y)
+        return Pair(x, y)
+
+    def _jump_image(self, output: Tensor, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        gaussian, threshold = self.process.gaussian, self.settings.threshold
+        x0 = gaussian.predict_x0(output.float(), x, t)
+        x0 = dynamic_threshold(x0, threshold) if threshold else x0.clamp(-1, 1)
+        x0 = x0 if self.estimate is None else self.estimate(x0, t, s)
+        mean, std = gaussian.reverse(x0, x, t, s, self.settings.eta)
+        return mean + std * self.noise.normal(*x.shape[1:])
+
+    def _jump_layout(self, logits: Tensor, y: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        posterior = self.process.categorical.q_posterior(logits.float().softmax(1), y, t, s)
+        uniform = self.noise.uniform(*y.shape[1:])
+        if int(s[0]) == 0 and self.settings.final == "mode":
+            return posterior.argmax(1)
+        return draw_labels(posterior, uniform)
+
+
+class ReverseProcess:
+    """Walks both chains from pure noise to a pair, along any path through the square of times.
+
+    Either half may be given clean and then stays so. It is told to the network as clean (its time is 0), which is exact
+    conditioning for a network trained with independent times.
     """
 
     def __init__(self, process: GaussianCategoricalDiffusion, settings: ReverseSettings):
         self.process, self.settings = process, settings
+
+    def walker(self, denoise: Denoiser, noise: Noise) -> Walker:
+        """What one run is made of."""
+        return Walker(self.process, self.settings, denoise, noise)
 
     @torch.no_grad()
     def run(
@@ -166,49 +234,24 @@ class ReverseProcess:
         layout: Tensor | None = None,
         on_step: Callable[[int, Tensor | None, Tensor | None], None] | None = None,
         channels: int = 3,
+        path: Path | None = None,
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Pairs x (B, channels, H, W) in [-1, 1] and y (B, H, W); either is None where the process lacks that half.
+        """Pairs x (B, channels, H, W) in [-1, 1] and y (B, H, W); either is None where the process lacks that half, or
+        the path leaves it at T.
 
-        `image` and `layout` are known halves. `on_step(s, x_s, y_s)` is called after every jump.
+        `image` and `layout` are known halves. `path` is one of `gcdp.diffusion.paths` from (T, T) on; by default both
+        times fall together, from T in `num_steps` jumps, and that of a known half is 0. `on_step(s, x_s, y_s)` is
+        called after every jump, s the later of the times of the halves that are drawn.
         """
-        p, count = self.process, len(noise.generators)
-        x = y = None
-        if p.gaussian:
-            x = noise.normal(channels, *size) if image is None else image
-        if p.categorical:
-            classes = torch.full((count, p.categorical.num_classes, *size), 1.0, device=noise.device)
-            y = draw_labels(classes, noise.uniform(*size)) if layout is None else layout
-        times = (p.gaussian or p.categorical).schedule.steps(self.settings.num_steps)
-        estimate = MultistepEstimate(p.gaussian.schedule) if p.gaussian and self.settings.order == 2 else None
-        for t, s in zip(times[:-1], times[1:], strict=True):
-            t_x, s_x = self._times(t if image is None else 0, s, count)
-            t_y, s_y = self._times(t if layout is None else 0, s, count)
-            levels = (level.to(noise.device) for level in p.log_snr(t_x, t_y))
-            output, logits = denoise(x, y, *levels)
-            if p.gaussian and image is None:
-                x = self._step_image(output, x, t_x, s_x, noise, estimate)
-            if p.categorical and layout is None:
-                y = self._step_layout(logits, y, t_y, s_y, noise)
+        if path is None:
+            schedule = (self.process.gaussian or self.process.categorical).schedule
+            times = schedule.steps(self.settings.num_steps)
+            path = along(times, None if image is None else 0, None if layout is None else 0)
+        drawn = [half for half, known in enumerate((image, layout)) if known is None and path[-1][half] == 0]
+        walker = self.walker(denoise, noise)
+        state = walker.start(size, channels, image, layout)
+        for now, then in pairwise(path):
+            state = walker.jump(state, now, then)
             if on_step is not None:
-                on_step(s, x, y)
-        return x, y
-
-    @staticmethod
-    def _times(t: int, s: int, count: int) -> tuple[Tensor, Tensor]:
-        return torch.full((count,), t), torch.full((count,), s)
-
-    def _step_image(self, output, x: Tensor, t: Tensor, s: Tensor, noise: Noise, estimate=None) -> Tensor:
-        gaussian = self.process.gaussian
-        x0 = gaussian.predict_x0(output.float(), x, t)
-        threshold = self.settings.threshold
-        x0 = dynamic_threshold(x0, threshold) if threshold else x0.clamp(-1, 1)
-        x0 = x0 if estimate is None else estimate(x0, t, s)
-        mean, std = gaussian.reverse(x0, x, t, s, self.settings.eta)
-        return mean + std * noise.normal(*x.shape[1:])
-
-    def _step_layout(self, logits: Tensor, y: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
-        posterior = self.process.categorical.q_posterior(logits.float().softmax(1), y, t, s)
-        uniform = noise.uniform(*y.shape[1:])
-        if int(s[0]) == 0 and self.settings.final == "mode":
-            return posterior.argmax(1)
-        return draw_labels(posterior, uniform)
+                on_step(max(then[half] for half in drawn), *state)
+        return tuple(half if end == 0 else None for half, end in zip(state, path[-1], strict=True))

@@ -17,6 +17,7 @@ from gcdp.experiments.sections import (
     SPLITS,
     DataConfig,
     EvaluateConfig,
+    FeaturesConfig,
     ModelConfig,
     RefereeConfig,
     SampleConfig,
@@ -28,11 +29,11 @@ from gcdp.network.unet import UNetConfig
 from gcdp.training.recipe import TrainConfig
 from gcdp.validation import build, require_one_of, require_range, to_dict
 
-CHANGEABLE = ("models", "diffusion", "unet", "train", "sampling", "sample", "referee", "evaluate", "study")
+CHANGEABLE = ("models", "diffusion", "unet", "train", "sampling", "sample", "referee", "evaluate", "study", "features")
 
 __all__ = [
-    "SPLITS", "DataConfig", "EvaluateConfig", "ModelConfig", "Profile", "RefereeConfig", "SampleConfig",
-    "SamplingConfig", "StudyConfig", "TextConfig", "TrainConfig", "load_profile", "repository_root",
+    "SPLITS", "DataConfig", "EvaluateConfig", "FeaturesConfig", "ModelConfig", "Profile", "RefereeConfig",
+    "SampleConfig", "SamplingConfig", "StudyConfig", "TextConfig", "TrainConfig", "load_profile", "repository_root",
 ]  # fmt: skip
 
 
@@ -52,6 +53,7 @@ class Profile:
     referee: RefereeConfig = RefereeConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     study: StudyConfig = StudyConfig()
+    features: FeaturesConfig = FeaturesConfig()
     released: str = ""  # profile whose weights are released in weights/; empty: train from scratch
     short_run: int = 0  # steps of the demonstration run beside released weights
 
@@ -61,6 +63,7 @@ class Profile:
             self._check_model(name, model)
         for name in (*self.sample.models, *self.evaluate.models, *self.study.models, *self.study.full_size):
             self.model(name)
+        self._check_features()
         for name, data in self.domains.items():
             unet = self.for_domain(name).unet
             factor = unet.downsampling
@@ -100,13 +103,29 @@ class Profile:
     def _check_model(self, name: str, model: ModelConfig) -> None:
         """Refuse unknown settings of a model early."""
         GaussianCategoricalDiffusion.from_config(self.diffusion_for(name), num_classes=2)
-        times = self.train_for(name).times
-        if times != "joint" and not (model.image and model.layout):
-            raise ConfigError(f"models.{name}.train: times '{times}' needs both halves: leave image and layout true")
+        recipe, both = self.train_for(name), model.image and model.layout
+        if recipe.times != "joint" and not both:
+            raise ConfigError(
+                f"models.{name}.train: times '{recipe.times}' needs both halves: leave image and layout true"
+            )
+        if recipe.labeled < 1 and not (both and recipe.times == "joint"):
+            raise ConfigError(
+                f"models.{name}.train: labeled {recipe.labeled:g} needs both halves and times 'joint': leave it at 1"
+            )
         self._changed(self.unet, name, "unet")
         for part in model.parts.values():
             if not self.model(part).trained:
                 raise ConfigError(f"models.{name}.parts: '{part}' is no trained model of its own: name one that is")
+
+    def _check_features(self) -> None:
+        """Refuse models that Fig. 8 cannot compare, and times beyond T."""
+        for name, layout in zip(self.features.models, (True, False)):
+            model = self.model(name)
+            if (model.kind, model.image, model.layout) != ("diffusion", True, layout):
+                halves = "both halves" if layout else "the image alone"
+                raise ConfigError(f"features.models: '{name}' must be a diffusion of {halves}: name one that is")
+            if self.features.times[-1] > self.diffusion_for(name).T:
+                raise ConfigError(f"features.times must be at most T = {self.diffusion_for(name).T}: lower them")
 
     def domain(self, name: str) -> DataConfig:
         """Settings of one domain. Raises ConfigError for an unknown name."""

@@ -73,12 +73,12 @@ def prepare_run(
         state_folder = model_folder / "state"
     augmentation = training_augmentation(profile, domain)
 
-    def dataset(split: str, augment: Augmentation | None, rows: np.ndarray | None = None) -> PairDataset:
+    def dataset(split: str, augment: Augmentation | None, *rows: np.ndarray | None) -> PairDataset:
         captions = open_captions(profile, domain, split)
-        return PairDataset(open_pairs(profile, domain, split), captions, text, augment, config.seed, rows)
+        return PairDataset(open_pairs(profile, domain, split), captions, text, augment, config.seed, *rows)
 
     card = model_card(profile, domain, model)
-    training = dataset("train", augmentation, _subset(profile, domain, pairs, config.seed))
+    training = dataset("train", augmentation, *_rows(profile, domain, pairs, config))
     code = source_fingerprint(TRAINED_BY.get(profile.model(model).kind, DIFFUSION))
     facts = {"pairs": len(training), "data": training.fingerprint, "code": code}
     return Run(
@@ -91,14 +91,23 @@ def prepare_run(
     )
 
 
-def _subset(profile: Profile, domain: str, pairs: int | None, seed: int) -> np.ndarray | None:
-    """Rows of a subset of the train split; None takes all."""
+def _rows(
+    profile: Profile, domain: str, pairs: int | None, config: TrainConfig
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Rows of the train split that a training takes, and those of them whose layouts it takes; None takes all.
+
+    Both are subsets of one seed: a quarter of the layouts is that of the pairs that a training on a quarter has.
+    """
     length = len(open_pairs(profile, domain, "train"))
-    if pairs is None or pairs == length:
-        return None
-    if not 1 <= pairs <= length:
+    taken = length if pairs is None else pairs
+    if not 1 <= taken <= length:
         raise ConfigError(f"{pairs} training pairs of {domain} were asked for, it has {length}: ask for 1 to that many")
-    return draw_subset(length, pairs, (profile.domain(domain).subset_seed, seed))
+    seeds = (profile.domain(domain).subset_seed, config.seed)
+    labeled = max(1, round(config.labeled * taken))
+    return tuple(
+        None if count == whole else draw_subset(length, count, seeds)
+        for count, whole in ((taken, length), (labeled, taken))
+    )
 
 
 def released_folder(profile: Profile, domain: str, model: str) -> Path | None:

@@ -235,3 +235,41 @@ class StudyConfig:
         for size in self.sizes:
             if size != "all" and (isinstance(size, str) or size < 1):
                 raise ConfigError(f"sizes must be numbers of pairs of at least 1, or 'all', got {size!r}")
+
+
+@dataclass(frozen=True)
+class FeaturesConfig:
+    """Fig. 8: K-means on internal features of `models`, one of both halves first, an image-only one second.
+
+    The grid is `taps` (blocks of the network, see `gcdp.evaluation.features.choose_taps`; none named: all) by `times`
+    by numbers of `clusters`, on the first `num_images` pairs of `split`. The figure shows the row of `shown_tap` and
+    `shown_clusters` at all times; what is reported of it stands at `shown_time`. `seed` decides noise and clusters.
+    Without `models` there is no Fig. 8.
+    """
+
+    models: tuple[str, ...] = ()
+    taps: tuple[str, ...] = ()
+    times: tuple[int, ...] = (50, 200, 400, 600, 800, 900)
+    clusters: tuple[int, ...] = (5, 10, 20)
+    num_images: int = 100
+    split: str = "test"
+    seed: int = 0
+    shown_tap: str = "up.0"
+    shown_time: int = 800
+    shown_clusters: int = 10
+
+    def __post_init__(self) -> None:
+        require_range(self, "times", 1)
+        require_range(self, "num_images", 2)
+        require_range(self, "clusters", 2, 256)
+        require_range(self, "seed", 0)
+        require_one_of("split", self.split, SPLITS)
+        if len(self.models) not in (0, 2):
+            raise ConfigError(f"models must be a model of both halves and an image-only one, got {list(self.models)}")
+        for name in ("times", "clusters"):
+            values = getattr(self, name)
+            if not values or list(values) != sorted(set(values)):
+                raise ConfigError(f"{name} must be at least one number, in rising order, got {list(values)}")
+        for name, known in (("shown_time", self.times), ("shown_clusters", self.clusters)):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name} {getattr(self, name)} is not in the grid: choose one of {list(known)}")

@@ -32,12 +32,13 @@ COMMENTS = {
     "class_domains": "Captions name every class of the layout: Fig. 6.",
     "referees": "Released weights of each, or else a part of the pairs, tracked anyway: DVC takes no path twice.",
     "studies": "Released records below weights/, README.md without them.",
+    "features": "Networks that Fig. 8 looks into; released records below weights/, README.md without them.",
     "models": "To be trained. Released weights below weights/, README.md without them.",
     "samples": "Models that draw for Fig. 5, each from results/<profile>/models/<first> and <second>.",
     "evaluations": "Models that the referees score. Where there is but one network, <second> is a file of <first>.",
 }
 UNRELEASED = "README.md"  # of weights/: a path that is always there and decides nothing
-FLAT = ("referees", "studies", "models", "samples", "evaluations")  # one entry a line
+FLAT = ("referees", "studies", "features", "models", "samples", "evaluations")  # one entry a line
 
 
 def selected() -> dict[str, Any]:
@@ -75,6 +76,7 @@ def selection(profile: Profile) -> dict[str, Any]:
             domain: {"domain": domain, "weights": view.released_name(domain, "study") or UNRELEASED}
             for domain, view in seen.items()
         },
+        "features": {domain: _features(view, domain) for domain, view in seen.items() if view.features.models},
         "models": _entries(seen, trained_models, _weights),
         "samples": _entries(seen, _sampled, _networks),
         "evaluations": _entries(seen, _evaluated, _networks),
@@ -100,14 +102,20 @@ def _sampled(profile: Profile) -> list[str]:
 
 
 def trained_models(profile: Profile) -> list[str]:
-    """The networks behind what is sampled and evaluated."""
-    needed = {*_evaluated(profile), *_sampled(profile)}
+    """The networks behind what is sampled, evaluated and looked into."""
+    needed = {*_evaluated(profile), *_sampled(profile), *profile.features.models}
     needed |= {part for model in needed for part in profile.model(model).parts.values()}
     return [model for model, config in profile.models.items() if model in needed and config.trained]
 
 
 def _weights(profile: Profile, domain: str, model: str) -> dict[str, str]:
     return {"weights": profile.released_name(domain, model) or UNRELEASED}
+
+
+def _features(profile: Profile, domain: str) -> dict[str, str]:
+    """The two networks of Fig. 8, below results/<profile>/models, and the records of those that are not there."""
+    networks = zip(("first", "second"), (f"{domain}-{model}" for model in profile.features.models))
+    return {"domain": domain, "weights": profile.released_name(domain, "features") or UNRELEASED, **dict(networks)}
 
 
 def _networks(profile: Profile, domain: str, model: str) -> dict[str, str]:

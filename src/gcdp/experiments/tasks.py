@@ -1,4 +1,4 @@
-"""The tasks behind a profile, in order of importance: data, referees, trainings, and the scoring of a study.
+"""The tasks behind a profile, in order of importance: data, referees, trainings, scores of a study, features.
 
 A task is done when what it leaves on disk is there and is that of now. So a list of tasks goes on where it stopped,
 whoever did the first part of it.
@@ -18,6 +18,9 @@ from gcdp.experiments.datasets import (
     prepare_pairs,
     prepare_text,
 )
+from gcdp.experiments.features import compute, own_trial, planned
+from gcdp.experiments.features import current as current_features
+from gcdp.experiments.features_grid import FeatureGrid
 from gcdp.experiments.models import fit
 from gcdp.experiments.profile import Profile
 from gcdp.experiments.referees import make_referees
@@ -29,7 +32,7 @@ from gcdp.experiments.study_record import Trial
 from gcdp.experiments.study_scoring import Scoring, current, study_identity
 from gcdp.toy.worlds import WORLDS
 
-KINDS = ("data", "referees", "train", "validate", "test")
+KINDS = ("data", "referees", "train", "validate", "test", "features")
 PASS = {"validate": "validation", "test": "test"}
 
 
@@ -63,7 +66,7 @@ def plan(profiles: dict[str, Profile]) -> list[Task]:
     """All other tasks, the most important first; those of the domains take turns.
 
     Per domain: the referees; all models with the first seed on all pairs; the other models of the pipeline; further
-    seeds; fewer pairs. Networks are scored as soon as they are trained. The data must be there.
+    seeds; fewer pairs; features. Networks are scored as soon as they are trained. The data must be there.
     """
     turns = zip_longest(*(_domain_plan(profile, domain) for domain, profile in profiles.items()))
     return [task for task in chain.from_iterable(turns) if task is not None]
@@ -71,17 +74,27 @@ def plan(profiles: dict[str, Profile]) -> list[Task]:
 
 def _domain_plan(profile: Profile, domain: str) -> list[Task]:
     tasks, study = [Task(domain, "referees")], profile.study
-    planned = list(trials(profile, len(open_pairs(profile, domain, "train")))) if study.models else []
-    inside = {trial.model for trial in planned if in_pipeline(profile, domain, trial)}
+    repeated = _study_trials(profile, domain)
+    inside = {trial.model for trial in repeated if in_pipeline(profile, domain, trial)}
     others = [Task(domain, "train", model) for model in trained_models(profile) if model not in inside]
-    first = [trial for trial in planned if trial.seed == study.seeds[0] and trial.pairs == planned[0].pairs]
-    for trial in planned:
+    first = [trial for trial in repeated if trial.seed == study.seeds[0] and trial.pairs == repeated[0].pairs]
+    for trial in repeated:
         tasks += [Task(domain, "train", trial=trial), Task(domain, "validate", trial=trial)]
         if trial.seed == seeds_of(profile, trial.model)[-1]:
             tasks += [Task(domain, "test", trial=each) for each in group(profile, trial)]
         if trial == first[-1]:
             tasks += others
-    return tasks if planned else [*tasks, *others]
+    return [*(tasks if repeated else [*tasks, *others]), *_feature_tasks(profile, domain)]
+
+
+def _study_trials(profile: Profile, domain: str) -> list[Trial]:
+    return list(trials(profile, len(open_pairs(profile, domain, "train")))) if profile.study.models else []
+
+
+def _feature_tasks(profile: Profile, domain: str) -> list[Task]:
+    """Fig. 8: one for each network, and one for what is learned by none."""
+    looked_into = [*planned(profile, domain), None] if profile.features.models else []
+    return [Task(domain, "features", trial=trial) for trial in looked_into]
 
 
 def needs(profile: Profile, task: Task) -> set[Task]:
@@ -90,6 +103,11 @@ def needs(profile: Profile, task: Task) -> set[Task]:
         return {Task(task.domain, "referees"), Task(task.domain, "train", trial=task.trial)}
     if task.kind == "test":
         return {Task(task.domain, "validate", trial=each) for each in group(profile, task.trial)}
+    if task.kind == "features":
+        trial = task.trial or own_trial(profile, task.domain, profile.features.models[0])
+        if trial in _study_trials(profile, task.domain):
+            return {Task(task.domain, "train", trial=trial)}
+        return {Task(task.domain, "train", trial.model)}
     return set()
 
 
@@ -114,6 +132,8 @@ def is_done(profile: Profile, task: Task) -> bool:
         return is_trained(profile, domain, trial.model if trial else task.model, training(profile, task))
     if task.kind == "referees":
         return False
+    if task.kind == "features":
+        return current_features(FeatureGrid(profile, domain), trial) is not None
     return current(profile, domain, trial, PASS[task.kind], study_identity(profile, domain)) is not None
 
 
@@ -132,6 +152,8 @@ def do(profile: Profile, task: Task) -> None:
         run = prepare_run(profile, domain, task.model)
         if not is_trained(profile, domain, task.model, run):
             fit(profile, task.model, run)
+    elif task.kind == "features":
+        compute(FeatureGrid(profile, domain), task.trial)
     else:
         scoring = Scoring(profile, domain)
         (scoring.validate if task.kind == "validate" else scoring.test)(task.trial)

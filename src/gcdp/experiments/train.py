@@ -1,6 +1,7 @@
 """Command line of training: one model of a profile, on one process or on several.
 
 accelerate launch -m gcdp.experiments.train --profile cityscapes --domain streets --model joint
+python -m gcdp.experiments.train --profile toy-scratch --domain faces --model any_direction --seed 2 --pairs 500
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ def main() -> None:
     parser.add_argument("--profile", required=True)
     parser.add_argument("--domain", default="streets")
     parser.add_argument("--model", default="joint")
+    parser.add_argument("--seed", type=int, help="in place of the profile's: a training of results/<profile>/study")
+    parser.add_argument("--pairs", type=int, help="so many training pairs, drawn with the seed; as --seed")
     try:
         run = prepare_run(**vars(parser.parse_args()))
         result = train(run.card, run.pairs, run.config, run.state_folder, run.model_folder, run.validation)

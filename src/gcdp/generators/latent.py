@@ -85,6 +85,10 @@ class LatentPipeline(Pipeline):
         saturated pixels, while latents are only clamped to the range they have in training. The settings of the
         samples say so (threshold 0). No known half can be given.
         """
+        if any(settings.get(f"{mask}images") is not None for mask in ("", "mask_")):
+            raise ConfigError(
+                "images are given, but no part of a latent map belongs to a part of the image: leave them out"
+            )
         samples = super().sample(captions, num_steps, guidance, seed, threshold=0.0, **settings)
         samples.settings["autoencoder"] = self.card.training[NAME]
         return samples

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -13,11 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gcdp.data.images import to_tensor, to_uint8
+from gcdp.data.images import to_uint8
+from gcdp.diffusion.gaussian import GaussianDiffusion
 from gcdp.diffusion.joint import GaussianCategoricalDiffusion
+from gcdp.diffusion.outpainting import ImageJump
 from gcdp.diffusion.sampling import Guidance, Noise, ReverseProcess, ReverseSettings, sample_seeds
 from gcdp.errors import ConfigError, DataError
 from gcdp.generators.guided import GuidedNetwork
+from gcdp.generators.known import Given, Route, find_route, read_given
 from gcdp.generators.samples import Samples
 from gcdp.network.unet import UNet
 from gcdp.training.checkpoint import ModelCard
@@ -30,6 +34,7 @@ class Pipeline:
         self.unet, self.process, self.card = unet, process, card
         self.network = GuidedNetwork(unet, encode, dtype, math.prod(card.size))
         self.device = self.network.device
+        self._warned = False
 
     @property
     def classes(self):
@@ -43,17 +48,23 @@ class Pipeline:
 
     @property
     def known_halves(self) -> tuple[str, ...]:
-        """Which of "images" and "layouts" `sample` may be given: those that the network met clean in training.
+        """Which of "images" and "layouts" the network may be told as clean: those that it met clean in training.
 
-        That is both for a network trained at independent times (`train.diagonal` below 1), the layout for one trained
-        with `times: image_given_layout`, and none for one trained on the diagonal or that has one half only. A card
-        without settings of training, as of a network that was not trained here, is trusted: both.
+        That is both for a network trained at independent times (`train.diagonal` below 1), the layout or the image for
+        one trained with `times: image_given_layout` or `layout_given_image`, and none for one trained on the diagonal
+        or that has one half only. A card without settings of training, as of a network that was not trained here, is
+        trusted: both.
         """
         if self.process.gaussian is None or self.process.categorical is None:
             return ()
-        if self._trained("times", "joint") == "image_given_layout":
-            return ("layouts",)
+        if self._required:
+            return (self._required,)
         return ("images", "layouts") if self._trained("diagonal", 1.0) < 1 else ()
+
+    @property
+    def _required(self) -> str | None:
+        """The half that the network was always given in training."""
+        return {"image_given_layout": "layouts", "layout_given_image": "images"}.get(self._trained("times", "joint"))
 
     def _trained(self, setting: str, default):
         # times came later than the first released models, which are joint
@@ -69,11 +80,21 @@ class Pipeline:
         *,
         images: np.ndarray | None = None,
         layouts: np.ndarray | None = None,
+        mask_images: np.ndarray | None = None,
+        mask_layouts: np.ndarray | None = None,
+        path: str | float | Sequence[Sequence[int]] = "diagonal",
+        resamplings: int | None = None,
+        image_jump: ImageJump = GaussianDiffusion.q_jump,
         progress: bool = False,
         on_step: Callable[[slice, int, np.ndarray | None, np.ndarray | None], None] | None = None,
         **reverse: Any,
     ) -> Samples:
-        """Draw one pair for each caption.
+        """Draw one pair for each caption; with a known part, the rest of it.
+
+        A half given without a mask is known everywhere. A network that met it clean in training (`known_halves`) is
+        told it as clean and answers directly; any other goes by RePaint (`gcdp.diffusion.outpainting`), and warns once.
+        A half given with a mask always goes by RePaint, as no noise level is told pixel by pixel. The settings of the
+        samples say which it was, and how often the network was called for each pair.
 
         Args:
             captions: one string or several.
@@ -81,47 +102,81 @@ class Pipeline:
             guidance: one scale for both halves, or (image, layout); 1 is the plain model, 0 ignores the text.
             seed: one number for the whole call, or one a caption. Equal caption and seed give an equal pair on the
                 same machine, whatever else is drawn beside it.
-            images, layouts: a known half, uint8 (B, H, W, 3) or (B, H, W); the other half is then drawn given it. The
-                network must have been trained for that, see `known_halves`.
+            images, layouts: known halves, uint8 (B, H, W, 3) and (B, H, W).
+            mask_images, mask_layouts: where they are known, bool (B, H, W).
+            path: in which order both times fall: "diagonal" together, "layout_first" or "image_first" one after the
+                other, a number in -1..1 between these (`gcdp.diffusion.paths.led`), or pairs of times (t_x, t_y), whose
+                number then takes the place of `num_steps`. "image_alone" and "layout_alone" leave the other half out.
+            resamplings: how often RePaint takes each jump; by default as in the paper, 5 where pixels of the image are
+                drawn, else 1.
+            image_jump: how RePaint takes an image back to the time it came from, see `gcdp.diffusion.outpainting`.
             progress: show a progress bar over batches.
             on_step: called as on_step(rows, s, images, layouts) after every jump to time s, for one network batch
                 at a time: `rows` says which captions it holds, the arrays are their noisy pairs, in the form of
-                `Samples`. It only looks on; the pairs drawn are the same without it.
+                `Samples`. It only looks on; the pairs drawn are the same without it. Where the times of the halves that
+                are drawn differ, s is the later one.
             reverse: eta, threshold, final, order of `ReverseSettings`.
 
-        Raises ConfigError for settings out of range and for a known half, or the lack of one, that the network was not
-        trained for; DataError for captions that the encoder cannot take or known halves of the wrong shape.
+        Raises ConfigError for settings out of range, a path that the network was not trained for or that does not fit
+        what is known, and where nothing is left to draw; DataError for captions that the encoder cannot take, known
+        halves or masks of the wrong shape, of a half that the model has not, and masks without their half.
         """
         captions = _checked_captions(captions)
         seeds = _seeds(seed, len(captions))
         guidance = Guidance.of(guidance)
         settings = ReverseSettings(num_steps, **reverse)
-        walk = ReverseProcess(self.process, settings)
-        if images is not None and layouts is not None:
-            raise ConfigError("images and layouts are both given, so nothing is left to draw: leave one of them out")
-        known = self._known_image(images, len(captions)), self._known_layout(layouts, len(captions))
-        self._check_training(images, layouts)
+        halves = {"images": images, "layouts": layouts, "mask_images": mask_images, "mask_layouts": mask_layouts}
+        given = read_given(self.card, self.process, self.device, len(captions), halves)
+        route = self._route(given, num_steps, path, resamplings)
         drawn, size = [], self.network.batch_size(guidance)
         for start in _bar(range(0, len(captions), size), progress):
             rows = slice(start, start + size)
-            part = [None if half is None else half[rows] for half in known]
+            part = given.rows(rows, size)
+            walk = route.reverse(self.process, settings, part, image_jump)
             look = None if on_step is None else partial(on_step, slice(start, start + len(captions[rows])))
-            drawn.append(self._sample_batch(captions[rows], seeds[rows], part, guidance, walk, look))
+            drawn.append(self._sample_batch(captions[rows], seeds[rows], guidance, walk, route.keywords(part), look))
         x, y = (None if part[0] is None else np.concatenate(part) for part in zip(*drawn, strict=True))
-        scales = {"guidance_image": guidance.image, "guidance_layout": guidance.layout}
+        facts = {"guidance_image": guidance.image, "guidance_layout": guidance.layout, **route.facts}
+        if route.replaced and image_jump is not GaussianDiffusion.q_jump:
+            facts["image_jump"] = image_jump.__name__
         network = {"dtype": self.network.dtype, "card": self.card.hash()}
-        described = {**asdict(settings), "num_steps": int(num_steps), **scales, **network}
-        return Samples(x, y, captions, seeds, described)
+        return Samples(
+            x, y, captions, seeds, {**asdict(settings), "num_steps": len(route.path) - 1, **facts, **network}
+        )
 
-    def _sample_batch(self, captions, seeds, known, guidance, walk, look=None):
+    def _route(self, given: Given, num_steps: int, path, resamplings: int | None) -> Route:
+        """How to draw what is not given. Refuses paths that the network never met, and warns of halves."""
+        route = find_route(given, self.known_halves, self.process, num_steps, path, resamplings)
+        both = self.process.gaussian is not None and self.process.categorical is not None
+        if self._required and self._required.removesuffix("s") not in route.direct:
+            other = "two_stage" if self._required == "layouts" else "diffusion"
+            raise ConfigError(
+                f"this network was trained with the {self._required.removesuffix('s')} given: give `{self._required}` "
+                f"without a mask, or draw both halves with a model of kind {other}"
+            )
+        if route.described != "diagonal" and (not both or self._trained("diagonal", 1.0) >= 1):
+            raise ConfigError(
+                f"path {route.described!r} needs a model of both halves trained at independent times (train.diagonal "
+                "below 1, e.g. 0.5): leave path out"
+            )
+        for name in route.replaced:
+            if both and getattr(given, f"{name}_mask") is None and not self._warned:
+                self._warned = True
+                warnings.warn(
+                    f"this network never met clean {name}s in training, so the known half goes by RePaint; a model "
+                    "with train.diagonal below 1, e.g. 0.5, answers directly and in fewer calls",
+                    stacklevel=4,  # the caller of `sample`
+                )
+        return route
+
+    def _sample_batch(self, captions, seeds, guidance, walk: ReverseProcess, known: dict[str, Any], look=None):
         """At most one network batch, padded with repeats of the last sample to its full size."""
         count, padding = len(captions), self.network.batch_size(guidance) - len(captions)
         captions, seeds = captions + captions[-1:] * padding, seeds + seeds[-1:] * padding
-        known = [None if h is None else torch.cat([h, h[-1:].expand(padding, *h.shape[1:])]) for h in known]
         denoise = self.network.denoiser(self.network.context(captions), guidance)
         hook = None if look is None else lambda s, x, y: look(s, *self._arrays(x, y, count))
         size, channels = self._map_size, self.card.unet.image_channels
-        drawn = walk.run(denoise, size, Noise(seeds, self.device), *known, on_step=hook, channels=channels)
+        drawn = walk.run(denoise, size, Noise(seeds, self.device), **known, on_step=hook, channels=channels)
         return self._arrays(*drawn, count)
 
     @property
@@ -137,43 +192,6 @@ class Pipeline:
     def _pixels(self, x: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1] of what the network draws, one network batch at a time."""
         return x
-
-    def _check_training(self, images, layouts) -> None:
-        """Refuse what the network would answer in a regime it never met."""
-        for half, value in (("images", images), ("layouts", layouts)):
-            if value is not None and half not in self.known_halves:
-                raise ConfigError(
-                    f"{half} are given, but this network never met them clean in training: leave them out, or train a "
-                    "model of both halves with train.diagonal below 1, e.g. 0.8"
-                )
-        if layouts is None and self.known_halves == ("layouts",):
-            raise ConfigError(
-                "this network was trained with the layout given (times: image_given_layout): give `layouts`, or draw "
-                "both halves with a model of kind two_stage"
-            )
-
-    def _known_image(self, images, count: int) -> Tensor | None:
-        if images is None:
-            return None
-        if self.process.gaussian is None:
-            raise DataError("this model has no image half: leave `images` out")
-        images = np.asarray(images)
-        if images.shape != (count, *self.card.size, 3) or images.dtype != np.uint8:
-            raise DataError(f"images must be uint8 {(count, *self.card.size, 3)}, got {images.dtype} {images.shape}")
-        return to_tensor(images, self.device)
-
-    def _known_layout(self, layouts, count: int) -> Tensor | None:
-        if layouts is None:
-            return None
-        if self.process.categorical is None:
-            raise DataError("this model has no layout half: leave `layouts` out")
-        y = torch.as_tensor(np.asarray(layouts).astype(np.int64))
-        classes = self.classes.num_classes
-        if tuple(y.shape) != (count, *self.card.size):
-            raise DataError(f"layouts must have shape {(count, *self.card.size)}, got {tuple(y.shape)}")
-        if count and not 0 <= int(y.min()) <= int(y.max()) < classes:
-            raise DataError(f"layouts hold a class id outside 0..{classes - 1}: map it to the model's classes first")
-        return y.to(self.device)
 
 
 def _checked_captions(captions: str | Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gcdp.data.pairs import PairDataset, collate
 from gcdp.diffusion.joint import GaussianCategoricalDiffusion, Noised
-from gcdp.diffusion.schedules import moved
+from gcdp.diffusion.schedules import moved, on_host
 from gcdp.network.unet import UNet
 from gcdp.training.checkpoint import ModelCard, save_model, with_training
 from gcdp.training.curve import Curve
@@ -25,6 +25,9 @@ from gcdp.training.loop import fit, placed, step_generator
 from gcdp.training.recipe import TrainConfig
 from gcdp.training.step import Losses
 from gcdp.validation import to_dict
+
+PINNED = 3 / 4  # share of the examples off the diagonal that have one chain at an end
+CLEAN = 2 / 3  # share of these whose end is 0 and not T: the two conditionals are what such a model is for
 
 
 class ConditionedUNet(nn.Module):
@@ -84,9 +87,10 @@ def train(
 def draw_times(count: int, T: int, diagonal: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Times (t_x, t_y), int64 (B,) in 0..T, for one batch.
 
-    A share `diagonal` has t_x = t_y, stratified over 1..T. The others draw the two times independently, and half
-    of them pin one chain to clean (0) or to pure noise (T): the conditionals and marginals that outpainting
-    and unpaired data ask for. The two are never 0 together.
+    A share `diagonal` has t_x = t_y, stratified over 1..T. Of the others a quarter has a clean layout (t_y = 0: image
+    given layout), a quarter a clean image (t_x = 0: layout given image), an eighth no layout (t_y = T: image alone), an
+    eighth no image (t_x = T: layout alone), and a quarter draws both times independently, for paths between these
+    edges. The two are never 0 together.
     """
     offset = torch.rand((), generator=generator)
     strata = (torch.arange(count) + offset) / count
@@ -96,10 +100,17 @@ def draw_times(count: int, T: int, diagonal: float, generator: torch.Generator) 
     free = torch.randint(1, T + 1, (count,), generator=generator)
     off_diagonal = coin >= diagonal
     t_y[off_diagonal] = free[off_diagonal]
-    ends = torch.where(end < 0.5, 0, T)
-    t_x = torch.where(off_diagonal & (pin < 0.5) & (side < 0.5), ends, t_x)
-    t_y = torch.where(off_diagonal & (pin < 0.5) & (side >= 0.5), ends, t_y)
+    pinned = off_diagonal & (pin < PINNED)
+    ends = torch.where(end < CLEAN, 0, T)
+    t_x = torch.where(pinned & (side < 0.5), ends, t_x)
+    t_y = torch.where(pinned & (side >= 0.5), ends, t_y)
     return t_x, t_y
+
+
+def without_layout(t_x: Tensor, t_y: Tensor, T: int, unlabeled: Tensor) -> tuple[Tensor, Tensor]:
+    """Times (B,) where the layout of some examples, bool (B,), is not known: t_y = T; a clean image learns nothing
+    there, so t_x = 0 gives way to the other time."""
+    return torch.where(unlabeled & (t_x == 0), t_y, t_x), torch.where(unlabeled, T, t_y)
 
 
 class DiffusionLoss:
@@ -120,19 +131,24 @@ class DiffusionLoss:
         process, count = self.process, len(batch["x"])
         both = process.gaussian is not None and process.categorical is not None
         t_x, t_y = draw_times(count, process.T, self.config.diagonal if both else 1.0, generator)
+        if "labeled" in batch:
+            t_x, t_y = without_layout(t_x, t_y, process.T, ~on_host(batch["labeled"]))
         keep = torch.rand(count, generator=generator) >= self.config.text_drop
         return self.at(batch, t_x, t_y, keep, generator)
 
     def at(self, batch: dict, t_x: Tensor, t_y: Tensor, keep: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """What `compute` takes, for given times (B,) and captions to keep (B,)."""
         t_y = torch.zeros_like(t_y) if self.config.times == "image_given_layout" else t_y
-        x0, y0 = batch["x"], batch["y"]
+        t_x = torch.zeros_like(t_x) if self.config.times == "layout_given_image" else t_x
+        x0, y0, labeled = batch["x"], batch["y"], batch.get("labeled")
+        if labeled is not None:  # even at t = T one pixel in 100,000 keeps its label
+            y0 = torch.where(labeled[:, None, None], y0, 0)
         noised = self.process.q_sample(x0, y0, t_x, t_y, generator)
         given = dict(zip(("log_snr_x", "log_snr_y"), self.process.log_snr(t_x, t_y), strict=True))
         given |= {"keep": keep, "t_x": t_x, "t_y": t_y}
         given = {name: moved(value, x0.device) for name, value in given.items()}
         given |= {"x0": x0, "y0": y0, "x_t": noised.x, "y_t": noised.y, "noise": noised.noise}
-        given |= {"tokens": batch["tokens"], "mask": batch["mask"]}
+        given |= {"tokens": batch["tokens"], "mask": batch["mask"], "labeled": labeled}
         return {name: value for name, value in given.items() if value is not None}
 
     def each(self, forward, given: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -140,7 +156,10 @@ class DiffusionLoss:
         names = ("x_t", "y_t", "log_snr_x", "log_snr_y", "tokens", "mask", "keep")
         output = forward(*(given.get(name) for name in names))
         noised = Noised(given.get("x_t"), given.get("y_t"), given.get("noise"))
-        return self.process.loss(output, given["x0"], given["y0"], noised, given["t_x"], given["t_y"])
+        losses = self.process.loss(output, given["x0"], given["y0"], noised, given["t_x"], given["t_y"])
+        if "labeled" in given:
+            losses["layout"] = losses["layout"] * given["labeled"]
+        return losses
 
     def compute(self, forward, given: dict[str, Tensor]) -> Losses:
         """The losses of what `prepare` drew."""

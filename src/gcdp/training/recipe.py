@@ -8,7 +8,7 @@ from gcdp.validation import require_one_of, require_range
 
 PRECISIONS = ("no", "fp16", "bf16")
 OPTIMIZERS = ("adamw", "muon")
-TIMES = ("joint", "image_given_layout")
+TIMES = ("joint", "image_given_layout", "layout_given_image")
 # settings that may change between an interruption and its continuation
 OPERATIONAL = ("log_every", "validate_every", "checkpoint_every", "workers", "compile", "cuda_graph")
 
@@ -30,8 +30,11 @@ class TrainConfig:
     ema_decay: float = 0.9999
     ema_every: int = 10
     text_drop: float = 0.1
-    times: str = "joint"  # image_given_layout: the layout stays clean (t_y = 0), the second step of two-stage models
-    diagonal: float = 1.0  # share of examples with t_x = t_y; the rest draw them independently
+    # image_given_layout: the layout stays clean (t_y = 0), as in the second step of two-stage models;
+    # layout_given_image: the image does (t_x = 0)
+    times: str = "joint"
+    diagonal: float = 1.0  # share of examples with t_x = t_y; the rest as `training.diffusion.draw_times` says
+    labeled: float = 1.0  # share of the pairs whose layouts are known; of the others the image alone is (t_y = T)
     precision: str = "no"  # as accelerate names it: no, fp16, bf16 (float32 where a processor only emulates it)
     compile: bool = False
     cuda_graph: bool = True  # record the step of a diffusion network on one CUDA device and replay it
@@ -45,7 +48,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         require_range(self, "steps batch_size ema_every log_every validate_every checkpoint_every", 1)
         require_range(self, "weight_decay warmup clip workers seed validate_pairs", 0)
-        require_range(self, "learning_rate muon_rate betas ema_decay text_drop diagonal", 0, 1)
+        require_range(self, "learning_rate muon_rate betas ema_decay text_drop diagonal labeled", 0, 1)
         require_one_of("optimizer", self.optimizer, OPTIMIZERS)
         require_one_of("precision", self.precision, PRECISIONS)
         require_one_of("times", self.times, TIMES)

@@ -61,7 +61,10 @@ def closure(modules: Iterable[str], leaves: frozenset[str] = SETTINGS) -> set[st
 
 
 def source_fingerprint(*modules: str) -> str:
-    """Fingerprint of the code in `closure(modules)`: comments, docstrings and layout of a file do not count."""
+    """Fingerprint of the code in `closure(modules)`: comments, docstrings and layout of a file do not count.
+
+    It is the same for every version of Python.
+    """
     digest = hashlib.sha256()
     for module in sorted(closure(modules)):
         digest.update(module.encode())
@@ -90,7 +93,17 @@ def _code(module: str) -> str:
         body = getattr(node, "body", None)
         if isinstance(body, list):
             node.body = [part for part in body if not _is_text(part)] or [ast.Pass()]
-    return ast.unparse(tree)
+    return _written(tree)
+
+
+def _written(value) -> str:
+    """A syntax tree as text. Empty fields are left out: newer versions of Python have more of them."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_written, value))}]"
+    if not isinstance(value, ast.AST):
+        return repr(value)
+    fields = ((name, part) for name, part in ast.iter_fields(value) if part is not None and part != [])
+    return f"{type(value).__name__}({','.join(f'{name}={_written(part)}' for name, part in fields)})"
 
 
 def _is_text(node: ast.AST) -> bool:

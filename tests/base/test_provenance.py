@@ -1,5 +1,7 @@
 """The code behind a result: closure of imports, and a fingerprint that comments leave alone."""
 
+import ast
+
 import pytest
 
 from gcdp import provenance
@@ -54,3 +56,12 @@ def test_code_of_any_module_reached_changes_it(package):
 def test_an_unknown_module_is_named():
     with pytest.raises(KeyError, match="nothing"):
         provenance.module_path("gcdp.nothing")
+
+
+def test_every_version_of_python_writes_equal_source_alike():
+    source = 'def f(x):\n    return f"{x!r}" + "a"\n'
+    arguments = "arguments(args=[arg(arg='x')])"
+    formatted = "FormattedValue(value=Name(id='x',ctx=Load()),conversion=114)"
+    value = f"BinOp(left=JoinedStr(values=[{formatted}]),op=Add(),right=Constant(value='a'))"
+    function = f"FunctionDef(name='f',args={arguments},body=[Return(value={value})])"
+    assert provenance._written(ast.parse(source)) == f"Module(body=[{function}])"

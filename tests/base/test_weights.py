@@ -15,7 +15,7 @@ from gcdp.errors import CheckpointError
 from gcdp.storage import load_tensors
 from gcdp.weights import Guard, half_rounded, load_weights, to_half
 
-RELEASED = Path(__file__).resolve().parents[1] / "weights"
+RELEASED = Path(__file__).resolve().parents[2] / "weights"
 PLAIN, BOUND = Guard("fetch it again"), Guard("fetch it again", "part", "part.json", unhashed="notes", bound=True)
 CARD = {"format": 1, "kind": "test", "facts": {"steps": 1}, "notes": {"steps": 1}}
 

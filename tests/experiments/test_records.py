@@ -64,19 +64,23 @@ def test_what_04_evaluators_measured_must_be_there(tmp_path):
 def test_readability_is_of_attributes_where_captions_name_those(tmp_path):
     row = {
         "name": "pale",
+        "n": 8,
         "frechet": without_interval(0.5, 4),
+        "frechet_all": without_interval(0.3, 8),
         "j": without_interval(0.9, 4),
         "attribute_j": without_interval(0.4, 4),
     }
     nothing = {
         "name": "dark",
+        "n": 8,
         "frechet": without_interval(0.6, 4),
         "j": {"value": None},
         "attribute_j": {"value": None},
     }
     classes = replace(REFEREE, spoiled=[row, nothing])
     attributes = replace(classes, ceiling=scores(0.9, per_attribute={"Smiling": without_interval(1.0, 4)}))
-    assert classes.readability == {"pale": (0.5, 0.9)} and attributes.readability == {"pale": (0.5, 0.4)}
+    assert classes.readability() == {"pale": (0.5, 0.9)} and attributes.readability() == {"pale": (0.5, 0.4)}
+    assert classes.readability(n=8) == {"pale": (0.3, 0.9)}  # a distance of as many images as were spoiled
     near = Scores({"frechet": without_interval(0.4, 4)})
     assert attributes.unreadable(near) and not classes.unreadable(near)
     assert not REFEREE.unreadable(near) and not attributes.unreadable(None)  # nothing is known of either

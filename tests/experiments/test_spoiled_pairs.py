@@ -43,14 +43,15 @@ def rows(world):
     scores = np.full(N, 7.0, np.float32)
     scorer = SimpleNamespace(name="stub", score_with_others=lambda images, captions: (scores, scores))
     features = Reader().read(world.images).features
-    found = measure_spoiled(Referees(Reader(), Reader(), scorer), world, features, 2)
+    found = measure_spoiled(Referees(Reader(), Reader(), scorer), world, features, 2, N // 2)
     return {row["name"]: row for row in found}
 
 
 def test_the_first_row_is_the_ceiling_at_this_number_of_pairs(rows):
     assert list(rows) == list(SPOILINGS) and {row["n"] for row in rows.values()} == {N}
     clean = rows["as they are"]
-    assert clean["frechet"]["value"] == pytest.approx(0, abs=1e-6)
+    assert clean["frechet_all"]["value"] == pytest.approx(0, abs=1e-6)
+    assert clean["frechet"]["value"] > 0 and clean["frechet"]["n"] == N // 2
     assert [clean[key]["value"] for key in ("recall", "precision", "f1", "j")] == [1, 1, 1, 1]
     assert clean["attribute_recall"]["value"] == clean["attribute_j"]["value"] == 1
     assert clean["alignment"]["value"] == 7
@@ -64,5 +65,5 @@ def test_what_a_referee_loses_shows_as_far_as_it_is_lost(rows):
 
 
 def test_referees_that_are_not_there_add_nothing(world):
-    (first, *_) = measure_spoiled(Referees(Reader()), world, Reader().read(world.images).features, 2)
-    assert list(first) == ["name", "n", "frechet", "recall", "precision", "f1", "j"]
+    (first, *_) = measure_spoiled(Referees(Reader()), world, Reader().read(world.images).features, 2, N)
+    assert list(first) == ["name", "n", "frechet", "frechet_all", "recall", "precision", "f1", "j"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gcdp.errors import DataError
-from gcdp.reporting.tuning import ratio_rows, tuning_rows
+from gcdp.reporting.tuning import picture_rows, ratio_rows, tuning_rows
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "tuning"
 
@@ -31,6 +31,16 @@ def test_rows_hold_mean_range_and_number_of_seeds(tmp_path):
     assert second["image-only, image"] == "–" and second["seeds"] == "2 / –"
 
 
+def test_pictures_have_a_row_a_change(tmp_path):
+    runs = [{"j": 0.25 + lift, "j_layouts": 0.75, "miou": 0.125, "frechet": 0.5} for lift in (0.0, 0.25)]
+    changes = [{"settings": {}, "runs": runs}, {"settings": {"unet": {"own_ends": False}}, "runs": runs[:1]}]
+    (tmp_path / "pictures.json").write_text(json.dumps({"changes": changes}))
+    first, second = picture_rows(tmp_path / "pictures.json")
+    others = {"J of layouts": "0.750", "mIoU": "0.125", "distance": "0.500"}
+    assert first == {"change": "none", "J": "0.375 [0.250, 0.500]", **others, "seeds": "2"}
+    assert second == {"change": "own_ends False", "J": "0.250", **others, "seeds": "1"}
+
+
 def test_ratios_are_those_of_modules_that_all_networks_share_and_both_losses_reach(tmp_path):
     first = {"text": [2.0, 1.0], "image stem": [1.0, 1.0], "image head": [1.0, 0.0], "all": [9.0, 9.0]}
     second = {"text": [0.5, 1.0], "stem": [1.0, 1.0], "image head": [1.0, 0.0], "all": [9.0, 9.0]}
@@ -41,7 +51,9 @@ def test_ratios_are_those_of_modules_that_all_networks_share_and_both_losses_rea
     assert ratio_rows(path) == [{"change": "none", "text": "0.50"}, {"change": "own_ends False", "text": "2.00"}]
 
 
-@pytest.mark.parametrize(("name", "rows_of"), [("faces", tuning_rows), ("gradients_faces", ratio_rows)])
+@pytest.mark.parametrize(
+    ("name", "rows_of"), [("faces", tuning_rows), ("gradients_faces", ratio_rows), ("streets", picture_rows)]
+)
 def test_the_reference_files_name_their_recipe_and_each_change_once(name, rows_of):
     path = REFERENCE / f"{name}.json"
     content = json.loads(path.read_text())

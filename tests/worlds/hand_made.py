@@ -38,7 +38,12 @@ def external(text=True):
 def referee(ceiling, n=120, spoiled=()):
     """`spoiled`: (distance, J of classes and of attributes) of each spoiling."""
     rows = [
-        {"name": f"spoiled {i}", "n": 8, "frechet": estimate(distance), "j": estimate(j), "attribute_j": estimate(j)}
+        {
+            "name": f"spoiled {i}",
+            "n": 8,
+            **dict.fromkeys(("frechet", "frechet_all"), estimate(distance)),
+            **dict.fromkeys(("j", "attribute_j"), estimate(j)),
+        }
         for i, (distance, j) in enumerate(spoiled)
     ]
     return RefereeRecord("streets", "segmenter", "test", n, 3, ceiling, spoiled=rows)

@@ -34,6 +34,7 @@ class Measure:
         digits: behind the point.
         higher_is_better: which of two values is the better one.
         of_text: whether it asks for the caption; such a measure means nothing for images made without text.
+        of_layouts: whether it is of the layouts that a model drew itself, which no referee needs to read.
         of_all_classes: whether it takes for granted that a caption names every class that its image shows. It does
             not apply where captions name attributes, which leave out most classes that are there.
         chance_is_zero: whether images that have nothing to do with their captions score 0 by construction.
@@ -47,6 +48,7 @@ class Measure:
     digits: int = 3
     higher_is_better: bool = True
     of_text: bool = True
+    of_layouts: bool = False
     of_all_classes: bool = False
     chance_is_zero: bool = False
     ratio: Ratio | None = None
@@ -64,9 +66,9 @@ MEASURES: dict[str, Measure] = {
     for measure in (
         Measure("effect", "effect of naming, same noise", "effect", chance_is_zero=True),
         Measure("effect_layouts", "effect of naming, in the model's own layouts", "effect_layouts",
-                chance_is_zero=True),
+                of_layouts=True, chance_is_zero=True),
         Measure("j", "J, seen where named less seen elsewhere", "J", chance_is_zero=True),
-        Measure("j_layouts", "J of the model's own layouts", "J_layouts", chance_is_zero=True),
+        Measure("j_layouts", "J of the model's own layouts", "J_layouts", of_layouts=True, chance_is_zero=True),
         Measure("tpr", "seen where named (true-positive rate)", "seen_named"),
         Measure("fpr", "seen where not named (false-positive rate)", "seen_not_named", higher_is_better=False),
         Measure("semantic_recall", "Semantic Recall, from 1 pixel", "recall_1px",

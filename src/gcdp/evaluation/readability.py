@@ -3,7 +3,7 @@
 A referee that sees nothing in imperfect images finds that they ignore their captions, whatever they show. So it is
 tried on real pairs, whose images show what they are held to, after these were spoiled: each spoiling is a point
 (Fréchet distance to real images, J). If no spoiling so far from real images leaves J at `READABLE`, a low score at
-that distance says nothing about the text.
+that distance may be the referee's failure and not the model's; a high one stands.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 
 from gcdp.errors import DataError
 
-READABLE = 0.6  # smallest J of spoiled real pairs at which scores of text are reported
-UNREADABLE = "unreadable"  # what is reported otherwise
+READABLE = 0.6  # smallest J of spoiled real pairs at which scores of text are reported without a mark
+UNREADABLE = "unreadable"  # the mark
 
 
 def readable_j(distance: float, points: Sequence[tuple[float, float]]) -> float:

@@ -143,17 +143,26 @@ class RefereeRecord:
     alignment: dict[str, Any] = field(default_factory=dict)
     spoiled: list[dict[str, Any]] = field(default_factory=list)
 
-    @property
-    def readability(self) -> dict[str, tuple[float, float]]:
-        """{spoiling: (Fréchet distance, J)}: J of attributes where captions name those, else of classes."""
+    def readability(self, n: int = 0) -> dict[str, tuple[float, float]]:
+        """{spoiling: (Fréchet distance, J)}: J of attributes where captions name those, else of classes.
+
+        A distance shrinks as images get more: that of all spoiled pairs is given where at least so many stand behind
+        `n`, the number of a model's images, else that of as many as an evaluation draws.
+        """
         key = "attribute_j" if self.ceiling.has_attributes else "j"
         known = [row for row in self.spoiled if key in row and row[key]["value"] is not None]
-        return {row["name"]: (row["frechet"]["value"], row[key]["value"]) for row in known}
+        distances = ["frechet_all" if n >= row["n"] else "frechet" for row in known]
+        return {row["name"]: (row[each]["value"], row[key]["value"]) for each, row in zip(distances, known)}
 
     def unreadable(self, scores: Scores | None) -> bool:
         """Whether images of these scores are too far from real ones for the referee to read text off them; see
         `gcdp.evaluation.readability`. False where that is not known."""
-        return scores is not None and is_unreadable(scores.value("frechet"), [*self.readability.values()])
+        if scores is None or scores.value("frechet") is None:
+            return False
+        # in a study a distance has one value a training, and J says how many images are behind it
+        n = max(scores.measures[key]["n"] for key in ("frechet", "j") if key in scores.measures)
+        points = self.readability(n)
+        return is_unreadable(scores.value("frechet"), [*points.values()])
 
     def save(self, metrics: Path) -> Path:
         """Write <metrics>/referee/<domain>.json; returns the path."""

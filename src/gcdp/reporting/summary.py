@@ -149,7 +149,7 @@ def _cell(metrics: dict[str, Any], quantity: Quantity) -> Cell | None:
 def _measured(record: EvaluationRecord, unreadable: bool) -> dict[str, Cell]:
     """The guidance of a model and its scores there, by key of MEASURES; none for images made without text.
 
-    Where the referee cannot read the images, scores of text keep their value and show "unreadable".
+    Where the referee cannot read the images, the texts of scores of text are marked "unreadable".
     """
     seed, cells = "" if record.seed is None else str(record.seed), {}
     if record.curve.guidance is not None:

@@ -31,7 +31,7 @@ TABLE_1_COLUMNS = (
 def table_rows(records: Mapping[str, EvaluationRecord], referee: RefereeRecord) -> list[dict[str, str]]:
     """Rows of Table 1, keys TABLE_1_COLUMNS: real pairs, our models by both protocols, the paper's numbers.
 
-    Measures of text say "unreadable" where images lie too far from real ones for the referee to read.
+    Measures of text are marked "unreadable" where images lie too far from real ones for the referee to read.
     """
     real = {"model": "real pairs, half against half", "source": "this run", "protocol": "ceiling"}
     rows = [{**real, "n": str(referee.n), **_measures(referee.ceiling, referee)}]
@@ -65,10 +65,14 @@ def _measures(scores: Scores, referee: RefereeRecord) -> dict[str, str]:
 
 
 def measure_text(scores: Scores, key: str, unreadable: bool) -> str:
-    """One measure as text: "unreadable" in place of what a referee finds of the text in images that it cannot read."""
-    if unreadable and key in scores and MEASURES[key].of_text:
-        return UNREADABLE
-    return estimate_text(scores.get(key), MEASURES[key].digits)
+    """One measure as text, marked "unreadable" where it is of the text in images that the referee cannot read."""
+    measure = MEASURES[key]
+    text = estimate_text(scores.get(key), measure.digits)
+    return _unreadable(text) if unreadable and measure.of_text and not measure.of_layouts else text
+
+
+def _unreadable(text: str) -> str:
+    return text if text == DASH else f"{text} {UNREADABLE}"
 
 
 def class_rows(records: Mapping[str, EvaluationRecord], referee: RefereeRecord) -> list[dict[str, str]]:
@@ -92,7 +96,7 @@ def attribute_rows(rows: Mapping[str, Mapping[int, Scores]], referee: RefereeRec
     """Rows of the table of attributes, the most frequent first: recall of real images and of every training.
 
     `rows`: {model: {number of pairs: scores}}, from `Study.first_scores`. Keys: "attribute", "named_by" (captions),
-    "real images", and "<model>, <pairs>", with "unreadable" where images lie too far from real ones for the referee.
+    "real images", and "<model>, <pairs>", marked "unreadable" where images lie too far from real ones for the referee.
     The last rows are all attributes, by own caption and by those of all other images. Counts below `FEWEST` have a
     star.
     """
@@ -103,7 +107,8 @@ def attribute_rows(rows: Mapping[str, Mapping[int, Scores]], referee: RefereeRec
 
     def row(name: str, named_by: str, pick, digits: int) -> dict[str, str]:
         texts = {column: estimate_text(pick(each), digits) for column, each in found.items()}
-        return {"attribute": name, "named_by": named_by, **texts, **dict.fromkeys(unreadable, UNREADABLE)}
+        texts |= {column: _unreadable(texts[column]) for column in unreadable}
+        return {"attribute": name, "named_by": named_by, **texts}
 
     table = []
     for name in sorted(real.per_attribute, key=lambda name: -real.per_attribute[name]["n"]):
@@ -118,7 +123,8 @@ def attribute_rows(rows: Mapping[str, Mapping[int, Scores]], referee: RefereeRec
 
 # keys of `RefereeRecord.spoiled` -> digits, in the order of the table
 SPOILED = {
-    "frechet": 3, "recall": 3, "precision": 3, "f1": 3, "j": 3, "attribute_recall": 3, "attribute_j": 3, "alignment": 1,
+    "frechet": 3, "frechet_all": 3, "recall": 3, "precision": 3, "f1": 3, "j": 3, "attribute_recall": 3,
+    "attribute_j": 3, "alignment": 1,
 }  # fmt: skip
 
 

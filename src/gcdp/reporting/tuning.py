@@ -1,4 +1,4 @@
-"""Tables of the recipe's tuning: held-out losses and gradients of short runs, one setting changed at a time."""
+"""Tables of the recipe's tuning: losses, gradients and pictures of short runs, one setting changed at a time."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gcdp.storage import read_json
 
 COLUMNS = (("joint", "image"), ("joint", "layout"), ("gaussian", "image"))  # (model, half) of each column of losses
 TITLES = {"joint": "joint", "gaussian": "image-only"}
+PICTURES = {"j": "J", "j_layouts": "J of layouts", "miou": "mIoU", "frechet": "distance"}
 
 
 def tuning_rows(path: Path) -> list[dict[str, str]]:
@@ -30,6 +31,21 @@ def tuning_rows(path: Path) -> list[dict[str, str]]:
         row |= {f"{TITLES[model]}, {half}": _over_seeds([run[half] for run in runs[model]]) for model, half in COLUMNS}
         rows.append(row | {"seeds": " / ".join(str(len(found) or DASH) for found in runs.values())})
     return rows
+
+
+def picture_rows(path: Path) -> list[dict[str, str]]:
+    """A row for each change of `path`, the unchanged recipe first: what the referee finds in pictures drawn.
+
+    Keys: "change", the titles of `PICTURES`, with the mean over seeds and the lowest and highest, and "seeds".
+
+    Raises DataError where the file is missing or malformed.
+    """
+    return [
+        {"change": _in_words(change["settings"])}
+        | {title: _over_seeds([run[key] for run in change["runs"]], 3) for key, title in PICTURES.items()}
+        | {"seeds": str(len(change["runs"]))}
+        for change in _changes(path)
+    ]
 
 
 def ratio_rows(path: Path) -> list[dict[str, str]]:
@@ -63,8 +79,8 @@ def _in_words(settings: Mapping[str, Mapping[str, Any]]) -> str:
     return ", ".join(named) or "none"
 
 
-def _over_seeds(losses: Sequence[float]) -> str:
+def _over_seeds(values: Sequence[float], digits: int = 4) -> str:
     """ "0.1155 [0.1148, 0.1160]": mean, lowest and highest."""
-    if not losses:
+    if not values:
         return DASH
-    return estimate_text({"value": fmean(losses), "low": min(losses), "high": max(losses)}, digits=4)
+    return estimate_text({"value": fmean(values), "low": min(values), "high": max(values)}, digits=digits)

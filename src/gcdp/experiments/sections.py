@@ -235,3 +235,53 @@ class StudyConfig:
         for size in self.sizes:
             if size != "all" and (isinstance(size, str) or size < 1):
                 raise ConfigError(f"sizes must be numbers of pairs of at least 1, or 'all', got {size!r}")
+
+
+@dataclass(frozen=True)
+class DirectionsConfig:
+    """Fig. 9, and models that answer in any direction; without a model of the diagonal there is neither.
+
+    Args:
+        diagonal, any: models of both halves: trained on the diagonal (it answers by RePaint), and at independent times.
+        image_given_layout, layout_given_image: models that were trained for one direction; empty: none.
+        few_layouts: trained like `any`, a part of its pairs without their layouts; with every one of `seeds` it is
+            compared with `any` on as many pairs as it has layouts, and on all pairs. Empty: not compared.
+        segmenter, segmenter_train: the network that reads layouts off images after training on the train split alone.
+        num_samples: pairs of `split`, each with one half given, and captions that paths start from.
+        guidance: scale with which a half is drawn given the other; `path_guidance`: with which pairs are drawn.
+        leads: members of the family of paths that are compared, see `gcdp.diffusion.paths.led`; 0 among them.
+        swaps: captions a label, with and without it, on every path.
+    """
+
+    diagonal: str = ""
+    any: str = ""
+    image_given_layout: str = ""
+    layout_given_image: str = ""
+    few_layouts: str = ""
+    seeds: tuple[int, ...] = (1, 2, 3)
+    segmenter: SegmenterConfig = SegmenterConfig()
+    segmenter_train: TrainConfig = TrainConfig()
+    num_samples: int = 500
+    guidance: float = 1.0
+    path_guidance: float = 2.0
+    leads: tuple[float, ...] = (-1.0, -0.5, 0.0, 0.5, 1.0)
+    swaps: int = 40
+    split: str = "test"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_range(self, "num_samples", 2)
+        require_range(self, "swaps", 1)
+        require_range(self, "guidance path_guidance seeds seed", 0)
+        require_range(self, "leads", -1, 1)
+        require_one_of("split", self.split, SPLITS)
+        if bool(self.diagonal) != bool(self.any):
+            raise ConfigError("diagonal and any must both name a model, or neither: complete them")
+        if list(self.leads) != sorted(set(self.leads)) or 0 not in self.leads:
+            raise ConfigError(f"leads must rise and hold 0, the diagonal, got {list(self.leads)}")
+
+    @property
+    def models(self) -> dict[str, str]:
+        """{role: model} of those that are named."""
+        roles = ("diagonal", "any", "image_given_layout", "layout_given_image", "few_layouts")
+        return {role: getattr(self, role) for role in roles if getattr(self, role)}

@@ -22,6 +22,7 @@ from gcdp.experiments.params import (
     write_resolved,
 )
 from gcdp.experiments.profile import Profile, make_profile
+from gcdp.training.recipe import TIMES
 
 # section of params.yaml -> what stands above it
 COMMENTS = {
@@ -32,12 +33,14 @@ COMMENTS = {
     "class_domains": "Captions name every class of the layout: Fig. 6.",
     "referees": "Released weights of each, or else a part of the pairs, tracked anyway: DVC takes no path twice.",
     "studies": "Released records below weights/, README.md without them.",
+    "directions": "Networks that draw one half given the other, for Fig. 9 and any_direction, and released records.",
     "models": "To be trained. Released weights below weights/, README.md without them.",
     "samples": "Models that draw for Fig. 5, each from results/<profile>/models/<first> and <second>.",
     "evaluations": "Models that the referees score. Where there is but one network, <second> is a file of <first>.",
 }
+NETWORK = "model.safetensors"
 UNRELEASED = "README.md"  # of weights/: a path that is always there and decides nothing
-FLAT = ("referees", "studies", "models", "samples", "evaluations")  # one entry a line
+FLAT = ("referees", "studies", "directions", "models", "samples", "evaluations")  # one entry a line
 
 
 def selected() -> dict[str, Any]:
@@ -75,6 +78,7 @@ def selection(profile: Profile) -> dict[str, Any]:
             domain: {"domain": domain, "weights": view.released_name(domain, "study") or UNRELEASED}
             for domain, view in seen.items()
         },
+        "directions": {domain: _directions(view, domain) for domain, view in seen.items() if view.directions.any},
         "models": _entries(seen, trained_models, _weights),
         "samples": _entries(seen, _sampled, _networks),
         "evaluations": _entries(seen, _evaluated, _networks),
@@ -100,14 +104,30 @@ def _sampled(profile: Profile) -> list[str]:
 
 
 def trained_models(profile: Profile) -> list[str]:
-    """The networks behind what is sampled and evaluated."""
+    """The networks behind what is sampled, evaluated and asked for halves; where records of the last are released, the
+    networks that stand in them alone are not needed."""
+    roles = ("diagonal", "any") if profile.released else ("diagonal", "any", *TIMES)
     needed = {*_evaluated(profile), *_sampled(profile)}
+    needed |= {model for role, model in profile.directions.models.items() if role in roles}
     needed |= {part for model in needed for part in profile.model(model).parts.values()}
     return [model for model, config in profile.models.items() if model in needed and config.trained]
 
 
 def _weights(profile: Profile, domain: str, model: str) -> dict[str, str]:
     return {"weights": profile.released_name(domain, model) or UNRELEASED}
+
+
+def _directions(profile: Profile, domain: str) -> dict[str, str]:
+    """Four networks below results/<profile>/models; files of the first stand for those that are absent or the same."""
+    trained, chosen = trained_models(profile), profile.directions
+    first, *others = chosen.diagonal, chosen.any, *(chosen.models.get(role, "") for role in TIMES if role != "joint")
+    paths = {"domain": domain, "weights": profile.released_name(domain, "directions") or UNRELEASED}
+    paths["first"], taken = f"{domain}-{first}", {first}
+    for place, name, file in zip(("second", "third", "fourth"), others, ("config.json", "curve.csv", NETWORK)):
+        apart = name in trained and name not in taken
+        paths[place] = f"{domain}-{name}" if apart else f"{domain}-{first}/{file}"
+        taken.add(name)
+    return paths
 
 
 def _networks(profile: Profile, domain: str, model: str) -> dict[str, str]:

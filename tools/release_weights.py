@@ -5,6 +5,7 @@ Usage: python tools/release_weights.py toy streets joint        a model
        python tools/release_weights.py toy faces attributes     the referee of attributes (alignment: of text)
        python tools/release_weights.py toy streets study        the records of the study
        python tools/release_weights.py toy faces features       the records of Fig. 8
+       python tools/release_weights.py toy faces directions     the record of Fig. 9 and any_direction
 """
 
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from gcdp.errors import GCDPError
 from gcdp.evaluation.referees.files import GUARD
+from gcdp.experiments import directions_record
 from gcdp.experiments.features import records_folder
 from gcdp.experiments.features_grid import FeatureGrid
 from gcdp.experiments.features_record import FeatureRecords
@@ -38,6 +40,9 @@ def release(name: str, domain: str, what: str) -> None:
         Study.load(repository_root() / "results" / profile.name / "study" / domain).release(target)
     elif what == "features":
         FeatureRecords.load(records_folder(profile, domain), FeatureGrid(profile, domain).identity).release(target)
+    elif what == "directions":
+        record = directions_record.DirectionsRecord.load(directions_record.records_folder(profile, domain))
+        record.save(target)
     else:
         release_model(profile, domain, what, target)
     for path in sorted(target.glob("*.safetensors*")):

@@ -7,7 +7,7 @@ import pytest
 
 from gcdp.data.classes import ClassTable
 from gcdp.errors import DataError
-from gcdp.evaluation.iou import alignment_miou, confusion
+from gcdp.evaluation.iou import alignment_miou, confusion, miou_difference, pixel_accuracy
 
 TABLE = ClassTable("four", ("road", "car", "sky", "void"), ((0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 0, 0)), unlabeled=3)
 LAYOUTS = np.array([[[0, 0, 1], [0, 1, 3]], [[0, 0, 0], [0, 0, 3]]], np.uint8)
@@ -55,6 +55,26 @@ def test_it_is_what_the_confusion_matrix_says():
     miou = found["miou"]
     assert miou["value"] == pytest.approx(np.mean(ious)) and miou["low"] < miou["value"] < miou["high"]
     assert found["miou_all"] == miou  # every class is there, in every draw
+
+
+def test_a_difference_of_two_readings_is_that_of_their_means_over_the_same_images():
+    rng = np.random.default_rng(0)
+    layouts = rng.integers(0, 3, (40, 6, 6)).astype(np.uint8)
+    good, bad = (np.where(rng.random(layouts.shape) < share, layouts, 0) for share in (0.9, 0.8))
+    found = miou_difference(layouts, good, bad, TABLE)
+    apart = [alignment_miou(layouts, seen, TABLE)["miou"] for seen in (good, bad)]
+    assert found["value"] == pytest.approx(apart[0]["value"] - apart[1]["value"]) and found["n"] == 40
+    assert found["low"] > 0  # each difference is small beside how much images differ
+    same = miou_difference(layouts, good, good, TABLE)
+    assert same["value"] == same["low"] == same["high"] == 0
+    assert miou_difference(layouts[:0], good[:0], bad[:0], TABLE)["value"] is None
+    with pytest.raises(DataError, match="equal in shape"):
+        miou_difference(layouts, good, bad[:2], TABLE)
+
+
+def test_accuracy_counts_labeled_pixels():
+    found = pixel_accuracy(LAYOUTS, SEEN, TABLE)
+    assert found["value"] == pytest.approx(8 / 10) and found["n"] == 2  # 4 of 5 and 4 of 5; two pixels are unlabeled
 
 
 def test_perfect_and_hopeless_alignment():

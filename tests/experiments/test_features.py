@@ -20,13 +20,12 @@ from gcdp.experiments.features import (
     current,
     make_features,
     network_folder,
-    network_hash,
     own_trial,
     planned,
 )
 from gcdp.experiments.features_grid import FeatureGrid
 from gcdp.experiments.features_record import BASELINES, FeatureRecord, FeatureRecords, Row
-from gcdp.experiments.models import open_model
+from gcdp.experiments.models import network_hash, open_model
 from gcdp.experiments.profile import load_profile
 from gcdp.experiments.study import trial_run
 from gcdp.experiments.study_record import SUFFIX, Trial

@@ -69,6 +69,8 @@ def test_use_selects_all_of_a_profile(empty):
         },
         "studies": {"streets": {"domain": "streets", "weights": "README.md"}},
         "features": {},
+        "outpaintings": {},
+        "directions": {},
         "models": {
             f"streets-{model}": {"domain": "streets", "model": model, "weights": "README.md"} for model in MODELS
         },

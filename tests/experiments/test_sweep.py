@@ -8,6 +8,7 @@ import pytest
 from worlds.tiny import TABLE
 
 from gcdp.errors import ConfigError
+from gcdp.evaluation.naming import Swaps
 from gcdp.evaluation.scores import Scores
 from gcdp.evaluation.statistics import without_interval
 from gcdp.experiments.datasets import HeldOut
@@ -19,6 +20,10 @@ from gcdp.validation import build
 DRAWN = SamplingConfig(num_steps=2)
 
 
+def bend(x):
+    return x
+
+
 class Painter:
     """A model that paints noise, and counts how often it is asked to."""
 
@@ -27,8 +32,9 @@ class Painter:
     def __init__(self, layouts=True):
         self.calls, self.layouts = [], layouts
 
-    def sample(self, captions, num_steps, guidance, seed, eta, order, threshold, progress=False):
+    def sample(self, captions, num_steps, guidance, seed, eta, order, threshold, progress=False, **given):
         self.calls.append(guidance)
+        self.given = given
         rng = np.random.default_rng([seed, num_steps, int(10 * guidance), int(10 * eta), order, int(100 * threshold)])
         images = rng.integers(256, size=(len(captions), 2, 4, 3), dtype=np.uint8)
         layouts = rng.integers(5, size=(len(captions), 2, 4), dtype=np.uint8) if self.layouts else None
@@ -172,3 +178,22 @@ def test_other_code_of_the_sampler_or_another_precision_is_drawn_anew(sweep, mon
     model.dtype = "bfloat16"
     sweep(model).draw(1.0)
     assert len(model.calls) == 3
+
+
+def test_further_keywords_reach_the_model_and_decide_the_pairs(sweep, monkeypatch):
+    model, layouts = Painter(), np.zeros((3, 2, 4), np.uint8)
+    given = {"layouts": layouts, "path": 0.5, "image_jump": bend}
+    sweep(model, given=given).draw(1.0)
+    assert model.given == given and len(model.calls) == 1
+    sweep(model, given=dict(given)).draw(1.0)
+    assert len(model.calls) == 1  # the same, read again
+    for changed in ({"layouts": layouts + 1}, {"path": 0.4}, {"image_jump": max}, {"resamplings": 2}):
+        sweep(model, given=given | changed).draw(1.0)
+    assert len(model.calls) == 5
+    assert sweep(model).identity == sweep(model, given={}).identity
+
+
+def test_known_halves_belong_to_their_own_captions(sweep):
+    swaps = Swaps(np.array([0]), np.array([1]), ["a road thing"], ["a thing"])
+    with pytest.raises(ConfigError, match=r"swaps change captions, and the known halves .* leave them out"):
+        sweep(Painter(), given={"layouts": np.zeros((3, 2, 4), np.uint8)}).draw_swaps(swaps, 1.0)

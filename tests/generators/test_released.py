@@ -11,9 +11,8 @@ from gcdp.data.classes import CELEBA, CITYSCAPES
 from gcdp.evaluation.referees.alignment import load_two_tower
 from gcdp.evaluation.referees.attributes import load_attributes
 from gcdp.evaluation.referees.segmenter import load_segmenter
-from gcdp.experiments.features import network_hash
 from gcdp.experiments.features_record import FeatureRecords, Row
-from gcdp.experiments.models import options
+from gcdp.experiments.models import network_hash, options
 from gcdp.experiments.profile import load_profile, repository_root
 from gcdp.experiments.study import trials
 from gcdp.experiments.study_record import RELEASE, Study, Trial

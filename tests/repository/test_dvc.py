@@ -25,7 +25,10 @@ def test_dvc_understands_the_stages_of_every_profile(bare, monkeypatch, name):
     monkeypatch.chdir(bare)
     use(name)
     found, chosen = set(run(bare, "dvc", "stage", "list", "--name-only").split()), selected()
-    groups = {"train": "models", "sample": "samples", "evaluate": "evaluations", "fig8_kmeans": "features"}
+    groups = {
+        "train": "models", "sample": "samples", "evaluate": "evaluations", "fig8_kmeans": "features",
+        "fig9_outpainting": "outpaintings", "any_direction": "directions",
+    }  # fmt: skip
     assert {stage for stage in found if stage.partition("@")[0] in groups} == {
         f"{stage}@{key}" for stage, kind in groups.items() for key in chosen[kind]
     }
@@ -60,7 +63,11 @@ def test_every_stage_depends_on_its_own_weights_models_and_domain(bare, monkeypa
     assert own(stages["fig8_kmeans@faces"], "results/toy/models/") == {
         f"results/toy/models/faces-{model}" for model in ("joint", "gaussian")
     }
+    assert own(stages["fig9_outpainting@faces"], "weights") == {"weights/toy-faces-directions"}
     models = "results/toy/models/"
+    assert {f"{models}faces-{model}" for model in ("joint", "any_direction")} == own(
+        stages["any_direction@faces"], models
+    )
     for stage in ("sample@faces-joint", "evaluate@faces-joint"):
         assert own(stages[stage], models) == {f"{models}faces-joint", f"{models}faces-joint/config.json"}
     assert own(stages["evaluate@streets-two_stage"], models) == {

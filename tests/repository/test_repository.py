@@ -143,7 +143,16 @@ def test_notebooks_and_stages_match():
 
 
 def test_stages_run_for_what_is_selected_and_track_what_a_domain_changes():
-    lists = ("domains", "attribute_domains", "class_domains", "referees", "studies", "features")
+    lists = (
+        "domains",
+        "attribute_domains",
+        "class_domains",
+        "referees",
+        "studies",
+        "features",
+        "outpaintings",
+        "directions",
+    )
     each = {None, *(f"${{{name}}}" for name in (*lists, "models", "samples", "evaluations"))}
     for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
         assert (loop := stage.get("foreach", stage.get("matrix", {}).get("domain"))) in each, name

@@ -8,26 +8,23 @@ computes the records that a profile lacks, network by network; stop it at any ti
 from __future__ import annotations
 
 import argparse
-import hashlib
 import shutil
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save
 
 from gcdp.errors import CheckpointError, GCDPError
 from gcdp.experiments.datasets import open_pairs
 from gcdp.experiments.features_grid import FeatureGrid
 from gcdp.experiments.features_record import BASELINES, RELEASE, FeatureRecord, FeatureRecords
-from gcdp.experiments.models import expected_card, model_folder, open_model
+from gcdp.experiments.models import expected_card, model_folder, network_hash, open_model
 from gcdp.experiments.profile import Profile, load_profile
 from gcdp.experiments.runs import released_folder
 from gcdp.experiments.study import in_pipeline, seeds_of
 from gcdp.experiments.study_record import SUFFIX, Trial
 from gcdp.generators.pipeline import Pipeline
 from gcdp.network.unet import UNet
-from gcdp.storage import load_tensors
 from gcdp.training.checkpoint import check_match, load_card
 
 TOLERANCE = 0.05  # of a measure between two machines, whose last bits may send K-means to other clusters
@@ -60,12 +57,6 @@ def network_folder(profile: Profile, domain: str, trial: Trial) -> Path | None:
         return None
     check_match(load_card(folder), expected_card(profile, domain, trial.model), folder)
     return folder
-
-
-def network_hash(folder: Path) -> str:
-    """SHA-256 over the weights of a folder as numbers: a network and its release in half precision have the same."""
-    weights, _ = load_tensors(Path(folder) / "model.safetensors")
-    return hashlib.sha256(save({name: each.float() for name, each in weights.items()})).hexdigest()
 
 
 def current(grid: FeatureGrid, trial: Trial | None) -> FeatureRecord | None:

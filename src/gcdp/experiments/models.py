@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
+
+from safetensors.torch import save
 
 from gcdp.errors import CheckpointError, ConfigError
 from gcdp.experiments.datasets import held_out, open_pairs
@@ -19,6 +22,7 @@ from gcdp.generators.pixel_classifier import (
 )
 from gcdp.generators.two_stage import TwoStagePipeline
 from gcdp.provenance import source_fingerprint
+from gcdp.storage import load_tensors
 from gcdp.training.checkpoint import ModelCard, load_card, load_model
 from gcdp.training.diffusion import TrainingResult, train
 from gcdp.validation import build
@@ -84,6 +88,12 @@ def install_released(profile: Profile, domain: str, model: str) -> ModelCard:
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target)
     return load_card(target)
+
+
+def network_hash(folder: Path) -> str:
+    """SHA-256 over the weights of a folder as numbers: a network and its release in half precision have the same."""
+    weights, _ = load_tensors(Path(folder) / "model.safetensors")
+    return hashlib.sha256(save({name: each.float() for name, each in weights.items()})).hexdigest()
 
 
 def weight_files(profile: Profile, domain: str, model: str) -> list[Path]:

@@ -17,7 +17,6 @@ from gcdp.experiments.sections import (
     SPLITS,
     DataConfig,
     EvaluateConfig,
-    FeaturesConfig,
     ModelConfig,
     RefereeConfig,
     SampleConfig,
@@ -25,15 +24,20 @@ from gcdp.experiments.sections import (
     StudyConfig,
     TextConfig,
 )
+from gcdp.experiments.sections_figures import DirectionsConfig, FeaturesConfig
 from gcdp.network.unet import UNetConfig
-from gcdp.training.recipe import TrainConfig
+from gcdp.training.recipe import TIMES, TrainConfig
 from gcdp.validation import build, require_one_of, require_range, to_dict
 
-CHANGEABLE = ("models", "diffusion", "unet", "train", "sampling", "sample", "referee", "evaluate", "study", "features")
+CHANGEABLE = (
+    "models", "diffusion", "unet", "train", "sampling", "sample", "referee", "evaluate", "study", "features",
+    "directions",
+)  # fmt: skip
 
 __all__ = [
-    "SPLITS", "DataConfig", "EvaluateConfig", "FeaturesConfig", "ModelConfig", "Profile", "RefereeConfig",
-    "SampleConfig", "SamplingConfig", "StudyConfig", "TextConfig", "TrainConfig", "load_profile", "repository_root",
+    "SPLITS", "DataConfig", "DirectionsConfig", "EvaluateConfig", "FeaturesConfig", "ModelConfig", "Profile",
+    "RefereeConfig", "SampleConfig", "SamplingConfig", "StudyConfig", "TextConfig", "TrainConfig", "load_profile",
+    "repository_root",
 ]  # fmt: skip
 
 
@@ -54,6 +58,7 @@ class Profile:
     evaluate: EvaluateConfig = EvaluateConfig()
     study: StudyConfig = StudyConfig()
     features: FeaturesConfig = FeaturesConfig()
+    directions: DirectionsConfig = DirectionsConfig()
     released: str = ""  # profile whose weights are released in weights/; empty: train from scratch
     short_run: int = 0  # steps of the demonstration run beside released weights
 
@@ -64,6 +69,7 @@ class Profile:
         for name in (*self.sample.models, *self.evaluate.models, *self.study.models, *self.study.full_size):
             self.model(name)
         self._check_features()
+        self._check_directions()
         for name, data in self.domains.items():
             unet = self.for_domain(name).unet
             factor = unet.downsampling
@@ -126,6 +132,21 @@ class Profile:
                 raise ConfigError(f"features.models: '{name}' must be a diffusion of {halves}: name one that is")
             if self.features.times[-1] > self.diffusion_for(name).T:
                 raise ConfigError(f"features.times must be at most T = {self.diffusion_for(name).T}: lower them")
+
+    def _check_directions(self) -> None:
+        """Refuse models that cannot take their part in Fig. 9 and what is compared with it."""
+        for role, name in self.directions.models.items():
+            model, recipe = self.model(name), self.train_for(name)
+            if (model.kind, model.image, model.layout) != ("diffusion", True, True):
+                raise ConfigError(f"directions.{role}: '{name}' must be a diffusion of both halves: name one that is")
+            times = role if role in TIMES else "joint"
+            if recipe.times != times or (role in ("any", "few_layouts") and recipe.diagonal >= 1):
+                needed = f"times '{times}'" + (
+                    " and diagonal below 1" if times == "joint" and role != "diagonal" else ""
+                )
+                raise ConfigError(f"directions.{role}: '{name}' must be trained with {needed}: name one that is")
+            if (recipe.labeled < 1) != (role == "few_layouts"):
+                raise ConfigError(f"directions.{role}: '{name}' has labeled {recipe.labeled:g}: name another model")
 
     def domain(self, name: str) -> DataConfig:
         """Settings of one domain. Raises ConfigError for an unknown name."""

@@ -25,20 +25,23 @@ from gcdp.evaluation.attribute_recall import attribute_cases, attribute_recall
 from gcdp.evaluation.chance import of_others
 from gcdp.evaluation.correspondence import RATES, named_matrix
 from gcdp.evaluation.measures import MEASURES
+from gcdp.evaluation.recall import calibrate_area
 from gcdp.evaluation.referees.alignment import AlignmentReferee, PooledText, alignment_estimate, load_two_tower
 from gcdp.evaluation.referees.attributes import AttributeReferee, load_attributes
 from gcdp.evaluation.referees.clip import load_clip
 from gcdp.evaluation.referees.published import load_referee
 from gcdp.evaluation.referees.segmenter import Reading
 from gcdp.evaluation.scores import RealReference, Scores, of_labels, score
+from gcdp.evaluation.spoiling import SpoilingConfig
 from gcdp.evaluation.statistics import Estimate, bootstrap_ratio, mean_ratio, undefined, without_interval
-from gcdp.experiments.datasets import HeldOut, open_pairs, training_augmentation
+from gcdp.experiments.datasets import HeldOut, held_out, open_pairs, training_augmentation
 from gcdp.experiments.profile import Profile, repository_root
 from gcdp.experiments.referee_training import referee_facts, train_attributes, train_segmenter, train_two_tower
 from gcdp.experiments.runs import released_folder
 from gcdp.storage import sha256, write_json
 from gcdp.text.encoder import load_encoder
 from gcdp.toy.worlds import WORLDS
+from gcdp.training.recipe import TrainConfig
 
 REFEREE_SPLIT = "referee"
 
@@ -199,14 +202,24 @@ def _make(profile: Profile, domain: str, part: str, settings, open_training_pair
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(source, folder)
         return
-    pairs = open_training_pairs(profile, domain)
-    state, facts = profile.results_folder("checkpoints", f"{domain}-{part or 'referee'}"), _facts(folder)
-    spoiling = profile.referee.spoiling
-    if facts == referee_facts(settings.network, pairs, settings.train, spoiling):
+    state = profile.results_folder("checkpoints", f"{domain}-{part or 'referee'}")
+    how = settings.network, open_training_pairs(profile, domain), settings.train, state, folder
+    train_where_missing(train, *how, profile.referee.spoiling)
+
+
+def train_where_missing(
+    train, network, pairs: PairDataset, recipe: TrainConfig, state: Path, folder: Path, spoiling: SpoilingConfig
+) -> None:
+    """Call `train` with all that follows, unless `folder` holds what that would give.
+
+    `train` is one of `gcdp.experiments.referee_training`.
+    """
+    facts = _facts(folder)
+    if facts == referee_facts(network, pairs, recipe, spoiling):
         return
     if facts is not None:  # its finished training would otherwise count as that of the new one
         shutil.rmtree(state, ignore_errors=True)
-    train(settings.network, pairs, settings.train, state, folder, spoiling)
+    train(network, pairs, recipe, state, folder, spoiling)
 
 
 def _facts(folder: Path) -> dict[str, Any] | None:
@@ -270,6 +283,13 @@ def open_referee(profile: Profile, domain: str):
     referee = load_referee("segmenter", _existing(folder), classes)
     _check(profile, folder, referee.config == settings.network, "network")
     return referee
+
+
+def seen_area(profile: Profile, domain: str, segmenter) -> int:
+    """Pixels from which a class counts as seen, calibrated on all real validation pairs."""
+    val = held_out(profile, domain, "val")
+    layouts, rate = segmenter.read(val.images).layouts, profile.evaluate.area_rate
+    return calibrate_area(layouts, val.class_captions, val.classes, rate)["area"]
 
 
 def _encoder(profile: Profile):

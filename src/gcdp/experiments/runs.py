@@ -54,12 +54,17 @@ def model_card(profile: Profile, domain: str, model: str) -> ModelCard:
 
 
 def prepare_run(
-    profile: Profile | str, domain: str, model: str, seed: int | None = None, pairs: int | None = None
+    profile: Profile | str,
+    domain: str,
+    model: str,
+    seed: int | None = None,
+    pairs: int | None = None,
+    place: str = "study",
 ) -> Run:
     """Open everything that training of one model needs.
 
-    `seed` replaces that of the profile and `pairs` takes so many training pairs, for the repeated trainings of a
-    study, which keeps its folders apart: results/<profile>/study/<domain>. Every seed has its own subset, drawn with
+    `seed` replaces that of the profile and `pairs` takes so many training pairs, for repeated trainings, which keep
+    their folders apart: results/<profile>/<place>/<domain>. Every seed has its own subset, drawn with
     (`subset_seed` of the domain, seed): smaller ones of a seed lie inside its larger ones, and all models share them.
     """
     profile = load_profile(profile, domain) if isinstance(profile, str) else profile
@@ -69,7 +74,7 @@ def prepare_run(
         state_folder = profile.results_folder("checkpoints", f"{domain}-{model}")
         model_folder = profile.results_folder("models") / f"{domain}-{model}"
     else:
-        model_folder = profile.results_folder("study", domain, f"{model}-{pairs or 'all'}-s{config.seed}")
+        model_folder = profile.results_folder(place, domain, f"{model}-{pairs or 'all'}-s{config.seed}")
         state_folder = model_folder / "state"
     augmentation = training_augmentation(profile, domain)
 

@@ -22,6 +22,7 @@ from gcdp.experiments.params import (
     write_resolved,
 )
 from gcdp.experiments.profile import Profile, make_profile
+from gcdp.training.recipe import TIMES
 
 # section of params.yaml -> what stands above it
 COMMENTS = {
@@ -33,12 +34,16 @@ COMMENTS = {
     "referees": "Released weights of each, or else a part of the pairs, tracked anyway: DVC takes no path twice.",
     "studies": "Released records below weights/, README.md without them.",
     "features": "Networks that Fig. 8 looks into; released records below weights/, README.md without them.",
+    "outpaintings": "Networks that draw one half given the other, for Fig. 9; released records as above.",
+    "directions": "Those of Fig. 9 with a network that answers in any direction.",
     "models": "To be trained. Released weights below weights/, README.md without them.",
     "samples": "Models that draw for Fig. 5, each from results/<profile>/models/<first> and <second>.",
     "evaluations": "Models that the referees score. Where there is but one network, <second> is a file of <first>.",
 }
+NETWORK = "model.safetensors"
 UNRELEASED = "README.md"  # of weights/: a path that is always there and decides nothing
-FLAT = ("referees", "studies", "features", "models", "samples", "evaluations")  # one entry a line
+# Sections with one entry a line.
+FLAT = ("referees", "studies", "features", "outpaintings", "directions", "models", "samples", "evaluations")
 
 
 def selected() -> dict[str, Any]:
@@ -77,6 +82,10 @@ def selection(profile: Profile) -> dict[str, Any]:
             for domain, view in seen.items()
         },
         "features": {domain: _features(view, domain) for domain, view in seen.items() if view.features.models},
+        "outpaintings": {
+            domain: _outpaintings(view, domain) for domain, view in seen.items() if view.directions.diagonal
+        },
+        "directions": {domain: _directions(view, domain) for domain, view in seen.items() if view.directions.any},
         "models": _entries(seen, trained_models, _weights),
         "samples": _entries(seen, _sampled, _networks),
         "evaluations": _entries(seen, _evaluated, _networks),
@@ -102,8 +111,11 @@ def _sampled(profile: Profile) -> list[str]:
 
 
 def trained_models(profile: Profile) -> list[str]:
-    """The networks behind what is sampled, evaluated and looked into."""
+    """The networks behind what is sampled, evaluated, looked into and asked for halves; where records of the last are
+    released, the networks that stand in them alone are not needed."""
+    live = ("diagonal", "any") if profile.released else profile.directions.networks
     needed = {*_evaluated(profile), *_sampled(profile), *profile.features.models}
+    needed |= {model for role, model in profile.directions.networks.items() if role in live}
     needed |= {part for model in needed for part in profile.model(model).parts.values()}
     return [model for model, config in profile.models.items() if model in needed and config.trained]
 
@@ -116,6 +128,24 @@ def _features(profile: Profile, domain: str) -> dict[str, str]:
     """The two networks of Fig. 8, below results/<profile>/models, and the records of those that are not there."""
     networks = zip(("first", "second"), (f"{domain}-{model}" for model in profile.features.models))
     return {"domain": domain, "weights": profile.released_name(domain, "features") or UNRELEASED, **dict(networks)}
+
+
+def _directions(profile: Profile, domain: str) -> dict[str, str]:
+    networks = _outpaintings(profile, domain)
+    return {name: networks[name] for name in ("domain", "first", "second")}
+
+
+def _outpaintings(profile: Profile, domain: str) -> dict[str, str]:
+    """Four networks below results/<profile>/models; files of the first stand for those that are absent or the same."""
+    trained, chosen = trained_models(profile), profile.directions
+    first, *others = chosen.diagonal, chosen.any, *(chosen.models.get(role, "") for role in TIMES if role != "joint")
+    paths = {"domain": domain, "weights": profile.released_name(domain, "directions") or UNRELEASED}
+    paths["first"], taken = f"{domain}-{first}", {first}
+    for place, name, file in zip(("second", "third", "fourth"), others, ("config.json", "curve.csv", NETWORK)):
+        apart = name in trained and name not in taken
+        paths[place] = f"{domain}-{name}" if apart else f"{domain}-{first}/{file}"
+        taken.add(name)
+    return paths
 
 
 def _networks(profile: Profile, domain: str, model: str) -> dict[str, str]:

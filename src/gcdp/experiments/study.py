@@ -90,12 +90,13 @@ def is_trained(profile: Profile, domain: str, model: str, run: Run) -> bool:
     return True
 
 
-def train_trial(profile: Profile, domain: str, trial: Trial) -> Path:
+def train_trial(profile: Profile, domain: str, trial: Trial, run: Run | None = None) -> Path:
     """Train one model where that was not done yet, going on where it stopped; returns its folder.
 
-    Raises CheckpointError as `is_trained`, and what the training raises.
+    `run` replaces `trial_run`, for trials outside the study. Raises CheckpointError as `is_trained`, and what the
+    training raises.
     """
-    run = trial_run(profile, domain, trial)
+    run = run or trial_run(profile, domain, trial)
     if not is_trained(profile, domain, trial.model, run):
         fit(profile, trial.model, run)
         if run.state_folder.parent == run.model_folder:  # four times as large as the network, and of no use now

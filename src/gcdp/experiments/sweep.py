@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from gcdp.diffusion.sampling import sample_seeds
-from gcdp.errors import DataError
+from gcdp.errors import ConfigError, DataError
 from gcdp.evaluation.naming import Swaps
 from gcdp.evaluation.scores import RealReference, Scores
 from gcdp.experiments.datasets import HeldOut, held_out
@@ -28,14 +31,24 @@ class Sweep:
 
     An evaluation that was interrupted goes on where it stopped. With other weights, captions, settings or code of the
     sampler all is drawn anew.
+
+    `given` are further keywords of the model's `sample`: settings, functions, and known halves and masks, arrays of one
+    row a caption.
     """
 
     def __init__(
-        self, model, world: HeldOut, sampling: SamplingConfig, seed: int, folder: Path, weights: Sequence[Path]
+        self,
+        model,
+        world: HeldOut,
+        sampling: SamplingConfig,
+        seed: int,
+        folder: Path,
+        weights: Sequence[Path],
+        given: Mapping[str, Any] | None = None,
     ):
         self.model, self.world, self.folder = model, world, folder
         self.sampling, self.seed = sampling, seed
-        self.weights = sorted(weights)
+        self.weights, self.given = sorted(weights), dict(given or {})
 
     @cached_property
     def identity(self) -> str:
@@ -44,6 +57,7 @@ class Sweep:
         weights = [sha256(path) for path in self.weights]
         decisive = {"weights": weights, "captions": captions, "settings": self.sampling.keywords(), "seed": self.seed}
         code = source_fingerprint(type(self.model).__module__)
+        decisive |= {"given": {name: _described(value) for name, value in self.given.items()}} if self.given else {}
         return fingerprint({**decisive, "dtype": self.model.dtype, "code": code})
 
     def draw(self, guidance: float) -> Samples:
@@ -52,9 +66,7 @@ class Sweep:
         kept = self._kept(folder)
         if kept is not None:
             return kept
-        drawn = self.model.sample(
-            self.world.captions, guidance=guidance, seed=self.seed, progress=True, **self.sampling.keywords()
-        )
+        drawn = self._sample(self.world.captions, guidance, self.seed)
         pairs = replace(drawn, settings={**drawn.settings, "identity": self.identity})
         pairs.save(folder)
         return pairs
@@ -63,8 +75,13 @@ class Sweep:
         """The pairs of M swaps of these captions, with their label named and without, at one guidance; kept as well.
 
         Both versions get the seed of their caption in `draw`, and thereby equal noise: equal captions give equal
-        pairs. A label that meets a caption again has another seed. What `draw` has kept is taken from there.
+        pairs. A label that meets a caption again has another seed. What `draw` has kept is taken from there. Raises
+        ConfigError where known halves belong to the captions.
         """
+        if any(isinstance(value, np.ndarray) for value in self.given.values()):
+            raise ConfigError(
+                "swaps change captions, and the known halves of a sweep belong to its own: leave them out"
+            )
         folder, count = self.folder / f"swaps-{guidance:g}", len(self.world)
         seeds = sample_seeds(self.seed, count * (1 + int(swaps.repeat.max())))
         own = [seeds[row] for row in (swaps.caption + count * swaps.repeat).tolist()]
@@ -82,12 +99,14 @@ class Sweep:
         fresh = [pair for pair in dict.fromkeys(asked) if pair not in known]
         if fresh:
             captions, seeds = (list(part) for part in zip(*fresh, strict=True))
-            drawn = self.model.sample(
-                captions, guidance=guidance, seed=seeds, progress=True, **self.sampling.keywords()
-            )
+            drawn = self._sample(captions, guidance, seeds)
             known |= {pair: i for i, pair in enumerate(fresh, sum(len(part) for part in parts))}
             parts.append(replace(drawn, settings={**drawn.settings, "identity": self.identity}))
         return joined(parts).rows([known[pair] for pair in asked])
+
+    def _sample(self, captions: list[str], guidance: float, seed: int | list[int]) -> Samples:
+        keywords = {"guidance": guidance, "seed": seed, "progress": True, **self.sampling.keywords(), **self.given}
+        return self.model.sample(captions, **keywords)
 
     def _kept(self, folder: Path) -> Samples | None:
         try:
@@ -95,6 +114,13 @@ class Sweep:
         except DataError:
             return None
         return kept if kept.settings.get("identity") == self.identity else None
+
+
+def _described(value: Any) -> Any:
+    """A keyword of `sample` as a fingerprint takes it."""
+    if isinstance(value, np.ndarray):
+        return {"shape": list(value.shape), "sha256": hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()}
+    return value.__qualname__ if callable(value) else value
 
 
 def correspondence(scores: Scores) -> float:

@@ -1,4 +1,4 @@
-"""The tasks behind a profile, in order of importance: data, referees, trainings, scores of a study, features.
+"""The tasks behind a profile, in order of importance: data, referees, trainings, scores, Fig. 8 and Fig. 9.
 
 A task is done when what it leaves on disk is there and is that of now. So a list of tasks goes on where it stopped,
 whoever did the first part of it.
@@ -18,12 +18,15 @@ from gcdp.experiments.datasets import (
     prepare_pairs,
     prepare_text,
 )
+from gcdp.experiments.directions_record import current as current_directions
+from gcdp.experiments.directions_record import make_directions
 from gcdp.experiments.features import compute, own_trial, planned
 from gcdp.experiments.features import current as current_features
 from gcdp.experiments.features_grid import FeatureGrid
+from gcdp.experiments.few_layouts import arm_run, arm_trials, train_arm
 from gcdp.experiments.models import fit
 from gcdp.experiments.profile import Profile
-from gcdp.experiments.referees import make_referees
+from gcdp.experiments.referees import make_referees, open_referee, seen_area
 from gcdp.experiments.runs import Run, prepare_run
 from gcdp.experiments.sections import SPLITS
 from gcdp.experiments.selection import trained_models
@@ -32,7 +35,7 @@ from gcdp.experiments.study_record import Trial
 from gcdp.experiments.study_scoring import Scoring, current, study_identity
 from gcdp.toy.worlds import WORLDS
 
-KINDS = ("data", "referees", "train", "validate", "test", "features")
+KINDS = ("data", "referees", "train", "validate", "test", "features", "directions")
 PASS = {"validate": "validation", "test": "test"}
 
 
@@ -66,7 +69,8 @@ def plan(profiles: dict[str, Profile]) -> list[Task]:
     """All other tasks, the most important first; those of the domains take turns.
 
     Per domain: the referees; all models with the first seed on all pairs; the other models of the pipeline; further
-    seeds; fewer pairs; features. Networks are scored as soon as they are trained. The data must be there.
+    seeds; fewer pairs; features; halves drawn given the other, and what is trained for their record alone. Networks
+    are scored as soon as they are trained. The data must be there.
     """
     turns = zip_longest(*(_domain_plan(profile, domain) for domain, profile in profiles.items()))
     return [task for task in chain.from_iterable(turns) if task is not None]
@@ -84,7 +88,11 @@ def _domain_plan(profile: Profile, domain: str) -> list[Task]:
             tasks += [Task(domain, "test", trial=each) for each in group(profile, trial)]
         if trial == first[-1]:
             tasks += others
-    return [*(tasks if repeated else [*tasks, *others]), *_feature_tasks(profile, domain)]
+    return [
+        *(tasks if repeated else [*tasks, *others]),
+        *_feature_tasks(profile, domain),
+        *_direction_tasks(profile, domain),
+    ]
 
 
 def _study_trials(profile: Profile, domain: str) -> list[Trial]:
@@ -95,6 +103,14 @@ def _feature_tasks(profile: Profile, domain: str) -> list[Task]:
     """Fig. 8: one for each network, and one for what is learned by none."""
     looked_into = [*planned(profile, domain), None] if profile.features.models else []
     return [Task(domain, "features", trial=trial) for trial in looked_into]
+
+
+def _direction_tasks(profile: Profile, domain: str) -> list[Task]:
+    """Fig. 9: one for each training on few layouts, and one for the record of all."""
+    if not profile.directions.diagonal:
+        return []
+    arms = dict.fromkeys(trial for trials in arm_trials(profile, domain).values() for trial in trials)
+    return [Task(domain, "directions", trial=trial) for trial in (*arms, None)]
 
 
 def needs(profile: Profile, task: Task) -> set[Task]:
@@ -108,7 +124,18 @@ def needs(profile: Profile, task: Task) -> set[Task]:
         if trial in _study_trials(profile, task.domain):
             return {Task(task.domain, "train", trial=trial)}
         return {Task(task.domain, "train", trial.model)}
+    if task.kind == "directions" and task.trial is None:
+        arms = {other for other in _direction_tasks(profile, task.domain) if other.trial}
+        networks = {_own_training(profile, task.domain, model) for model in profile.directions.networks.values()}
+        return {Task(task.domain, "referees"), *arms, *networks}
     return set()
+
+
+def _own_training(profile: Profile, domain: str, model: str) -> Task:
+    """The task that trains a network of the pipeline: as a trial of the study where it is one."""
+    mine = (t for t in _study_trials(profile, domain) if t.model == model and in_pipeline(profile, domain, t))
+    trial = next(mine, None)
+    return Task(domain, "train", trial=trial) if trial else Task(domain, "train", model)
 
 
 def training(profile: Profile, task: Task) -> Run:
@@ -134,6 +161,10 @@ def is_done(profile: Profile, task: Task) -> bool:
         return False
     if task.kind == "features":
         return current_features(FeatureGrid(profile, domain), trial) is not None
+    if task.kind == "directions" and trial:
+        return is_trained(profile, domain, trial.model, arm_run(profile, domain, trial))
+    if task.kind == "directions":
+        return current_directions(profile, domain, _area(profile, domain)) is not None
     return current(profile, domain, trial, PASS[task.kind], study_identity(profile, domain)) is not None
 
 
@@ -154,9 +185,17 @@ def do(profile: Profile, task: Task) -> None:
             fit(profile, task.model, run)
     elif task.kind == "features":
         compute(FeatureGrid(profile, domain), task.trial)
+    elif task.kind == "directions" and task.trial:
+        train_arm(profile, domain, task.trial)
+    elif task.kind == "directions":
+        make_directions(profile, domain, _area(profile, domain))
     else:
         scoring = Scoring(profile, domain)
         (scoring.validate if task.kind == "validate" else scoring.test)(task.trial)
+
+
+def _area(profile: Profile, domain: str) -> int:
+    return seen_area(profile, domain, open_referee(profile, domain))
 
 
 def _has_data(profile: Profile, domain: str) -> bool:

@@ -95,6 +95,13 @@ def test_a_network_of_the_diagonal_falls_back_on_repaint_and_says_so_once(half, 
     assert again.settings["network_calls"] == 6 and again.settings["resamplings"] == 2
 
 
+@pytest.mark.parametrize("half, calls", [("layouts", 5 * 3), ("images", 3)])
+def test_a_mask_that_is_true_everywhere_leaves_the_papers_number_of_resamplings(half, calls):
+    known = dict(zip(("images", "layouts"), known_pair(), strict=True))
+    masked = {half: known[half], f"mask_{half}": np.ones((2, *SIZE), bool)}
+    assert model(DIAGONAL).sample(CAPTIONS[:2], 3, **masked).settings["network_calls"] == calls
+
+
 def test_regions_go_by_repaint_and_a_known_half_beside_them_directly(pipeline):
     images, layouts = known_pair()
     mask = left()

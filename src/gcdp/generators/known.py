@@ -32,6 +32,11 @@ class Given:
     image_mask: Tensor | None = None
     layout_mask: Tensor | None = None
 
+    def everywhere(self, half: str) -> bool:
+        """Whether no pixel of "image" or "layout" is left to draw."""
+        mask = getattr(self, f"{half}_mask")
+        return getattr(self, half) is not None and (mask is None or bool(mask.all()))
+
     def rows(self, chosen: slice, total: int) -> Given:
         """Some of the rows, with the last of them repeated up to `total`."""
 
@@ -169,8 +174,8 @@ def find_route(
         if end and name in held:
             raise ConfigError(f"the path leaves {name}s out, but {name}s are given: leave one of the two out")
     if resamplings is None:
-        drawn = "image" if "image" in halves and "image" not in whole else "layout"
-        resamplings = RESAMPLINGS[drawn]
+        asked = "image" in halves and not given.everywhere("image")
+        resamplings = RESAMPLINGS["image" if asked else "layout"]
     return Route(route, direct, replaced, resamplings if replaced else 1, described)
 
 

@@ -71,6 +71,10 @@ def test_use_selects_all_of_a_profile(empty):
         "features": {},
         "outpaintings": {},
         "directions": {},
+        "report": {
+            "features": "notebooks/fig8_kmeans.ipynb", "outpainting": "notebooks/fig9_outpainting.ipynb",
+            "any_direction": "notebooks/any_direction.ipynb",
+        },
         "models": {
             f"streets-{model}": {"domain": "streets", "model": model, "weights": "README.md"} for model in MODELS
         },

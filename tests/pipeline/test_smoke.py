@@ -42,13 +42,15 @@ def test_every_stage_leaves_its_figures_metrics_and_executed_notebook(repository
     models = load_profile("smoke").models
     training = json.loads((results / "metrics" / "training.json").read_text())
     trained = {name for name, model in models.items() if model.trained}
-    of_study = {"joint_paper_settings", "gaussian_same_time"}
+    repeated = {"joint_paper_settings", "gaussian_same_time", "few_layouts"}  # of the study and of any_direction
     looked_into = set(load_profile("smoke").features.models)
-    assert set(training["streets"]) == trained - of_study and set(training["faces"]) == looked_into
+    assert set(training["streets"]) == trained - repeated and set(training["faces"]) == looked_into
     listed = ("fig6_recall_tradeoff", "fig6_correspondence", "fig6_classes")
     described = ("fig1_attribute_recall", "fig1_chance", "fig7_clip_tradeoff", "fig7_gain")
     for name, domains in {
         **dict.fromkeys(("claim", "referee", "fig8_kmeans", "fig8_controls", "fig8_agreement"), ("streets", "faces")),
+        **dict.fromkeys(("fig9_outpainting", "fig9_noise", "fig9_calls"), ("streets", "faces")),
+        **dict.fromkeys((f"any_direction_{part}" for part in ("drawn", "calls", "paths")), ("streets", "faces")),
         **dict.fromkeys(listed, ("streets",)),
         **dict.fromkeys(described, ("faces",)),
     }.items():
@@ -118,6 +120,23 @@ def test_features_are_compared_over_all_seeds_of_both_models(repository):
         table = (results / "tables" / f"features_{domain}.csv").read_text().splitlines()
         # blocks x times of three conditions and one, each against two layouts; baselines
         assert len(table) == 1 + 3 * 2 * 6 + 2 * 2 * 2 + 2 * 3 + 3 * 2 + 3
+
+
+def test_halves_are_drawn_given_the_other_and_networks_with_few_layouts_compared(repository):
+    metrics = repository / "results" / "smoke" / "metrics"
+    outpainting, found = (
+        json.loads((metrics / f"{name}.json").read_text()) for name in ("outpainting", "any_direction")
+    )
+    assert set(outpainting) == set(found) == {"streets", "faces"}
+    for domain, kept in found.items():
+        assert kept["image"]["repaint"] == outpainting[domain]["image"]["repaint"] and {"0", "1"} < set(kept["paths"])
+        assert {"direct - repaint", "repaint - repaint_authors"} <= set(kept["image_differences"])
+    assert ("specialist" in found["streets"]["image"]) and ("specialist" not in found["faces"]["image"])
+    arms = found["faces"]["few_layouts"]
+    assert (
+        arms["seeds"] == [0] and 4 * arms["layouts"] == arms["pairs"] and set(arms["arms"]) == {"few", "alone", "all"}
+    )
+    assert not found["streets"]["few_layouts"]
 
 
 def test_a_second_run_runs_nothing(repository):

@@ -36,6 +36,7 @@ COMMENTS = {
     "features": "Networks that Fig. 8 looks into; released records below weights/, README.md without them.",
     "outpaintings": "Networks that draw one half given the other, for Fig. 9; released records as above.",
     "directions": "Those of Fig. 9 with a network that answers in any direction.",
+    "report": "Metrics of figures that not every profile has; where it has none, their notebook stands for them.",
     "models": "To be trained. Released weights below weights/, README.md without them.",
     "samples": "Models that draw for Fig. 5, each from results/<profile>/models/<first> and <second>.",
     "evaluations": "Models that the referees score. Where there is but one network, <second> is a file of <first>.",
@@ -43,7 +44,13 @@ COMMENTS = {
 NETWORK = "model.safetensors"
 UNRELEASED = "README.md"  # of weights/: a path that is always there and decides nothing
 # Sections with one entry a line.
-FLAT = ("referees", "studies", "features", "outpaintings", "directions", "models", "samples", "evaluations")
+FLAT = ("referees", "studies", "features", "outpaintings", "directions", "report", "models", "samples", "evaluations")
+
+REPORTED = {  # folder of metrics -> section of its stages, and their notebook
+    "features": ("features", "fig8_kmeans"),
+    "outpainting": ("outpaintings", "fig9_outpainting"),
+    "any_direction": ("directions", "any_direction"),
+}
 
 
 def selected() -> dict[str, Any]:
@@ -70,7 +77,7 @@ def selection(profile: Profile) -> dict[str, Any]:
     """The content of `params.yaml` for all domains and models of a profile."""
     seen = {domain: profile.for_domain(domain) for domain in profile.domains}
     named = [name for name, view in seen.items() if view.referee.attributes.name and view.referee.alignment.name]
-    return {
+    chosen = {
         "profile": profile.name,
         "settings": settings_file(profile.name),
         "domains": list(seen),
@@ -86,10 +93,15 @@ def selection(profile: Profile) -> dict[str, Any]:
             domain: _outpaintings(view, domain) for domain, view in seen.items() if view.directions.diagonal
         },
         "directions": {domain: _directions(view, domain) for domain, view in seen.items() if view.directions.any},
+        "report": {},
         "models": _entries(seen, trained_models, _weights),
         "samples": _entries(seen, _sampled, _networks),
         "evaluations": _entries(seen, _evaluated, _networks),
     }
+    for name, (section, notebook) in REPORTED.items():
+        metrics = f"results/{profile.name}/metrics/{name}"
+        chosen["report"][name] = metrics if chosen[section] else f"notebooks/{notebook}.ipynb"
+    return chosen
 
 
 def _entries(seen: dict[str, Profile], choose, more) -> dict[str, dict[str, str]]:

@@ -64,7 +64,7 @@ class Painter:
         self.log.append((self.model, num_steps, guidance, sorted(given), given.get("path")))
         wrong = 0.0 if self.model == "any" and "resamplings" not in given else 0.2
         wrong += 0.4 if "image_jump" in given else 0.0
-        layouts = np.resize(self.world.layouts, (len(captions), 8, 16)).copy()
+        layouts = given.get("layouts", np.resize(self.world.layouts, (len(captions), 8, 16)))
         drawn = np.where(np.random.default_rng(0).random(layouts.shape) < wrong, 10, layouts).astype(np.uint8)
         images = given.get("images", np.stack([drawn] * 3, -1))
         layouts = given.get("layouts", drawn if "images" in given else layouts)
@@ -127,6 +127,8 @@ def test_images_for_layouts_are_read_against_the_layouts(place):
         "repaint": 25, "repaint_once": 5, "repaint_authors": 25, "repaint_fewer": 5, "repaint_any": 25, "direct": 5,
         "direct_fewer": 1, "specialist": 5, "real": 0,
     }  # fmt: skip
+    assert {key for key, row in rows.items() if "effect" in row["measures"]} == {"repaint", "direct", "specialist"}
+    assert value(rows, "direct", "effect") == 0  # this model draws the layout that it is given
     assert value(rows, "direct", "frechet") is not None and "frechet" not in rows["real"]["measures"]
     assert set(differences) == {
         "direct - repaint", "direct_fewer - repaint", "direct - repaint_fewer", "direct - repaint_any",

@@ -184,7 +184,7 @@ def test_further_keywords_reach_the_model_and_decide_the_pairs(sweep, monkeypatc
     model, layouts = Painter(), np.zeros((3, 2, 4), np.uint8)
     given = {"layouts": layouts, "path": 0.5, "image_jump": bend}
     sweep(model, given=given).draw(1.0)
-    assert model.given == given and len(model.calls) == 1
+    assert all(np.array_equal(model.given[name], value) for name, value in given.items()) and len(model.calls) == 1
     sweep(model, given=dict(given)).draw(1.0)
     assert len(model.calls) == 1  # the same, read again
     for changed in ({"layouts": layouts + 1}, {"path": 0.4}, {"image_jump": max}, {"resamplings": 2}):
@@ -193,7 +193,14 @@ def test_further_keywords_reach_the_model_and_decide_the_pairs(sweep, monkeypatc
     assert sweep(model).identity == sweep(model, given={}).identity
 
 
-def test_known_halves_belong_to_their_own_captions(sweep):
-    swaps = Swaps(np.array([0]), np.array([1]), ["a road thing"], ["a thing"])
-    with pytest.raises(ConfigError, match=r"swaps change captions, and the known halves .* leave them out"):
-        sweep(Painter(), given={"layouts": np.zeros((3, 2, 4), np.uint8)}).draw_swaps(swaps, 1.0)
+def test_swaps_are_given_what_is_known_of_the_pair_of_their_caption(sweep):
+    model, layouts = Painter(), np.arange(3, dtype=np.uint8)[:, None, None].repeat(2, 1).repeat(4, 2)
+    asked = []
+    model.sample = lambda captions, seed, layouts, **_: (
+        asked.append((captions, layouts[:, 0, 0].tolist()))
+        or Samples(np.stack([layouts] * 3, -1), layouts, captions, list(seed), {})
+    )
+    swaps = Swaps(np.array([2, 0, 2]), np.array([1, 1, 1]), ["a road thing"] * 3, ["a thing"] * 3)
+    named, unnamed = sweep(model, given={"layouts": layouts}).draw_swaps(swaps, 1.0)
+    assert asked == [(["a road thing"] * 3 + ["a thing"] * 3, [2, 0, 2, 2, 0, 2])]
+    assert named.layouts[:, 0, 0].tolist() == unnamed.layouts[:, 0, 0].tolist() == [2, 0, 2]

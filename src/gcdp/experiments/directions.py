@@ -38,6 +38,7 @@ LAYOUT_PAIRS += (("direct", "repaint_any"), ("direct", "specialist"), ("direct",
 IMAGE_PAIRS = (("direct", "repaint"), ("direct_fewer", "repaint"), ("direct", "repaint_fewer"))
 IMAGE_PAIRS += (("direct", "repaint_any"), ("direct", "specialist"), ("repaint", "repaint_authors"))
 ALONE = ("image_alone", "layout_alone")
+WITH_EFFECT = ("repaint", "direct", "specialist")  # of the methods that draw images for layouts
 
 
 class Directions:
@@ -65,8 +66,13 @@ class Directions:
 
     def images(self, method: Method, folder: Path | None = None) -> Samples:
         """Images for the real layouts; `folder` holds the weights where they are not those of the profile's model."""
-        given = method.given("layouts", self.world.layouts)
-        return self._sweep(f"image-{method.key}", method, given, folder).draw(self.settings.guidance)
+        return self._image_sweep(method, folder).draw(self.settings.guidance)
+
+    def effect_of_naming(self, method: Method) -> Estimate:
+        """That of images for the real layouts: both versions of a caption are given the same layout."""
+        sweep, settings = self._image_sweep(method), self.settings
+        bits = read_swaps(self.referees, sweep, settings.guidance, settings.swaps, self.area)
+        return effect(bits.swaps, *bits.seen, bits.weights)["effect"]
 
     def layouts(self, method: Method, folder: Path | None = None) -> Samples:
         """Layouts for the real images."""
@@ -76,14 +82,17 @@ class Directions:
     def image_rows(self) -> tuple[dict[str, Any], dict[str, Estimate]]:
         """{method: facts and measures} of layout to image, and paired differences of mIoU.
 
-        mIoU holds the referee's reading of the image against the layout that was given. The row "real" has what the
-        referee reads in the real images of these layouts.
+        mIoU holds the referee's reading of the image against the layout that was given, and the effect of naming says
+        what the caption still decides beside it. The row "real" has what the referee reads in the real images of these
+        layouts.
         """
         rows, seen = {}, {}
         for method in image_methods(self.profile):
             images = self.images(method).images
             seen[method.key] = self.referees.segmenter.read(images).layouts
             rows[method.key] = {**self._facts(method), "measures": self.of_given_layouts(images)}
+            if method.key in WITH_EFFECT:
+                rows[method.key]["measures"]["effect"] = self.effect_of_naming(method)
         of_real = self.of_given_layouts(self.world.images)
         measures = {key: each for key, each in of_real.items() if key not in ("frechet", "kid")}
         rows["real"] = {"label": "real images", "model": "", "network_calls": 0, "measures": measures}
@@ -156,6 +165,10 @@ class Directions:
         sampling = replace(self.profile.sampling, num_steps=method.num_steps)
         place, weights = self.folder / name, self.weights(method.role, folder)
         return Sweep(self.model(method.role, folder), self.world, sampling, self.settings.seed, place, weights, given)
+
+    def _image_sweep(self, method: Method, folder: Path | None = None) -> Sweep:
+        given = method.given("layouts", self.world.layouts)
+        return self._sweep(f"image-{method.key}", method, given, folder)
 
     def _facts(self, method: Method) -> dict[str, Any]:
         model = self.settings.models[method.role]

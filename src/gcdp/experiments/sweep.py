@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gcdp.diffusion.sampling import sample_seeds
-from gcdp.errors import ConfigError, DataError
+from gcdp.errors import DataError
 from gcdp.evaluation.naming import Swaps
 from gcdp.evaluation.scores import RealReference, Scores
 from gcdp.experiments.datasets import HeldOut, held_out
@@ -75,37 +75,42 @@ class Sweep:
         """The pairs of M swaps of these captions, with their label named and without, at one guidance; kept as well.
 
         Both versions get the seed of their caption in `draw`, and thereby equal noise: equal captions give equal
-        pairs. A label that meets a caption again has another seed. What `draw` has kept is taken from there. Raises
-        ConfigError where known halves belong to the captions.
+        pairs. A label that meets a caption again has another seed. What `draw` has kept is taken from there. Both
+        versions are given what is known of the pair of their caption.
         """
-        if any(isinstance(value, np.ndarray) for value in self.given.values()):
-            raise ConfigError(
-                "swaps change captions, and the known halves of a sweep belong to its own: leave them out"
-            )
         folder, count = self.folder / f"swaps-{guidance:g}", len(self.world)
         seeds = sample_seeds(self.seed, count * (1 + int(swaps.repeat.max())))
         own = [seeds[row] for row in (swaps.caption + count * swaps.repeat).tolist()]
         asked = list(zip([*swaps.with_label, *swaps.without_label], own * 2, strict=True))
+        rows = dict(zip(own, swaps.caption.tolist(), strict=True))  # every caption has seeds of its own
         kept = self._kept(folder)
         if kept is None or list(zip(kept.captions, kept.seeds, strict=True)) != asked:
-            kept = self._drawn(asked, self._kept(self.folder / f"guidance-{guidance:g}"), guidance)
+            kept = self._drawn(asked, rows, self._kept(self.folder / f"guidance-{guidance:g}"), guidance)
             kept.save(folder)
         return kept.rows(slice(0, len(own))), kept.rows(slice(len(own), None))
 
-    def _drawn(self, asked: list[tuple[str, int]], ordinary: Samples | None, guidance: float) -> Samples:
-        """Pairs of (caption, seed), each drawn once; those of the ordinary drawing are taken from it."""
+    def _drawn(
+        self, asked: list[tuple[str, int]], rows: dict[int, int], ordinary: Samples | None, guidance: float
+    ) -> Samples:
+        """Pairs of (caption, seed), each drawn once; those of the ordinary drawing are taken from it.
+
+        `rows` says to which of the sweep's captions a seed belongs, and thereby which known halves.
+        """
         parts = [] if ordinary is None else [ordinary]
         known = {pair: i for part in parts for i, pair in enumerate(zip(part.captions, part.seeds, strict=True))}
         fresh = [pair for pair in dict.fromkeys(asked) if pair not in known]
         if fresh:
             captions, seeds = (list(part) for part in zip(*fresh, strict=True))
-            drawn = self._sample(captions, guidance, seeds)
+            drawn = self._sample(captions, guidance, seeds, [rows[seed] for seed in seeds])
             known |= {pair: i for i, pair in enumerate(fresh, sum(len(part) for part in parts))}
             parts.append(replace(drawn, settings={**drawn.settings, "identity": self.identity}))
         return joined(parts).rows([known[pair] for pair in asked])
 
-    def _sample(self, captions: list[str], guidance: float, seed: int | list[int]) -> Samples:
-        keywords = {"guidance": guidance, "seed": seed, "progress": True, **self.sampling.keywords(), **self.given}
+    def _sample(
+        self, captions: list[str], guidance: float, seed: int | list[int], rows: list[int] | slice = slice(None)
+    ) -> Samples:
+        given = {name: each[rows] if isinstance(each, np.ndarray) else each for name, each in self.given.items()}
+        keywords = {"guidance": guidance, "seed": seed, "progress": True, **self.sampling.keywords(), **given}
         return self.model.sample(captions, **keywords)
 
     def _kept(self, folder: Path) -> Samples | None:

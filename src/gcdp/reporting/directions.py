@@ -13,6 +13,8 @@ from gcdp.reporting.formatting import difference_text, estimate_text
 
 COLORS = {"repaint": "#0b2a45", "direct": "#c1440e", "specialist": "#3f8f4f"}  # by the first word of a method's key
 OTHER = "#555555"
+MARKERS = {"segmenter": "s", "referee": "*"}  # by key; others by what follows the first word
+SUFFIX_MARKERS = {"": "o", "once": "^", "fewer": "v", "authors": "X", "any": "D"}
 ACCURACY = "pixel accuracy"
 ARMS = {"few": "layouts of a part", "alone": "that part alone", "all": "all layouts"}
 OF_ARMS = {  # measure of `gcdp.experiments.few_layouts` -> its words
@@ -63,10 +65,13 @@ def draw_by_calls(panel: Axes, rows: Mapping[str, Mapping[str, Any]], key: str) 
         if not row["network_calls"]:
             panel.axhline(estimate["value"], color="#888888", linewidth=0.8, linestyle=":", label=row["label"])
             continue
-        marker = {"": "o", "once": "^", "fewer": "v", "authors": "X", "any": "D"}[name.partition("_")[2]]
+        marker = MARKERS.get(name) or SUFFIX_MARKERS[name.partition("_")[2]]
         look = {"color": color, "marker": marker, "label": row["label"]}
         draw_estimates(panel, [row["network_calls"]], [estimate], **look)
     panel.set(xscale="log", xlabel="network calls for each pair", ylabel=column(key))
+    calls = sorted({row["network_calls"] for row in rows.values()} - {0})
+    panel.set_xticks(calls, map(str, calls))
+    panel.minorticks_off()
 
 
 def draw_paths(panel: Axes, paths: Mapping[str, Sequence[tuple[int, int]]], colors: Sequence[str]) -> None:

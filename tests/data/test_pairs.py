@@ -14,10 +14,10 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from gcdp.data.augmentation import Augmentation, View, mirror_pair
-from gcdp.data.batches import EpochBatches
+from gcdp.data.batches import EpochBatches, collate
 from gcdp.data.classes import ClassTable
 from gcdp.data.images import resize_larger, resize_pair
-from gcdp.data.pairs import PairDataset, PairStore, build_store, collate
+from gcdp.data.pairs import PairDataset, PairStore, build_store
 from gcdp.data.sources import open_source
 from gcdp.errors import ConfigError, DataError
 

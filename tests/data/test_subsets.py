@@ -12,9 +12,10 @@ from PIL import Image
 
 from gcdp.data.attributes import AttributeTable
 from gcdp.data.augmentation import Augmentation
+from gcdp.data.batches import collate
 from gcdp.data.captions import read_captions, write_captions
 from gcdp.data.classes import CELEBA
-from gcdp.data.pairs import PairDataset, PairStore, build_store, collate, draw_subset
+from gcdp.data.pairs import PairDataset, PairStore, build_store, draw_subset
 from gcdp.errors import ConfigError, DataError
 
 

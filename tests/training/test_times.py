@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from worlds import tiny
 from worlds.tiny import RECIPE, awake, fit
 
-from gcdp.data.pairs import collate
+from gcdp.data.batches import collate
 from gcdp.network.unet import UNet
 from gcdp.training.diffusion import ConditionedUNet, DiffusionLoss, draw_times, without_layout
 from gcdp.training.loop import step_generator

@@ -22,6 +22,7 @@ from PIL import Image
 from gcdp.data.augmentation import Augmentation
 from gcdp.data.captions import with_mirrors
 from gcdp.data.classes import ClassTable
+from gcdp.data.enlarging import EnlargingDataset
 from gcdp.data.pairs import PairDataset, PairStore, build_store
 from gcdp.diffusion.joint import DiffusionConfig
 from gcdp.network.unet import UNet, UNetConfig
@@ -108,6 +109,23 @@ def world(folder: Path, count: int = 12, **network) -> World:
     text = TextCache.build(StubEncoder(), with_mirrors(captions, TABLE), folder / "text")
     unet = replace(NETWORK, **network)
     return World(store, captions, text, ModelCard(unet, PROCESS, TABLE, SIZE, "stub", 64, {"domain": "tiny"}))
+
+
+@dataclass
+class LargeWorld(World):
+    """Pairs at twice the size, and the same ones as a network that enlarges is given them."""
+
+    low: PairStore
+
+    def dataset(self, augment: bool = True, **settings) -> EnlargingDataset:
+        return EnlargingDataset(self.store, self.captions, self.text, low=self.low, flip=augment, **settings)
+
+
+def large_world(folder: Path, count: int = 12) -> LargeWorld:
+    """The tiny world at twice its size, and a network that enlarges it."""
+    place, large = world(folder, count, low_resolution=True), tuple(2 * side for side in SIZE)
+    store = build_store(Scenes(count), "train", large, folder / "large")
+    return LargeWorld(store, place.captions, place.text, replace(place.card, size=large), place.store)
 
 
 def cpu(precision: str = "no") -> Accelerator:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 
 from gcdp.errors import ConfigError
 
@@ -66,3 +67,28 @@ class EpochBatches:
             rng = np.random.default_rng([_SHUFFLE, self.seed, epoch])
             self._permutations[epoch] = rng.permutation(self.length)
         return int(self._permutations[epoch][offset]), epoch
+
+
+def collate(items: list[dict], text=None) -> dict:
+    """Stack items into "x" float32 (B, 3, H, W), "y" int64 (B, H, W), "captions" and "index" int64 (B,).
+
+    Where the items have them also "attributes" float32 (B, A), "labeled" bool (B,), and a smaller pair "low_x" and
+    "low_y" of the form of "x" and "y". With a text cache also "tokens" float32 (B, L, D) and "mask" bool (B, L), zero
+    and False where padded.
+    Raises DataError for a caption that the cache does not hold.
+    """
+    captions = [item["caption"] for item in items]
+    batch = {
+        "x": torch.stack([item["x"] for item in items]),
+        "y": torch.stack([item["y"] for item in items]),
+        "captions": captions,
+        "index": torch.tensor([item["index"] for item in items]),
+    }
+    for name in ("attributes", "low_x", "low_y"):
+        if name in items[0]:
+            batch[name] = torch.stack([item[name] for item in items])
+    if "labeled" in items[0]:
+        batch["labeled"] = torch.tensor([item["labeled"] for item in items])
+    if text is not None:
+        batch["tokens"], batch["mask"] = text.batch(captions)
+    return batch

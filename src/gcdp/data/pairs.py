@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from gcdp.data.attributes import AttributeTable
@@ -264,12 +265,16 @@ class PairDataset(Dataset):
     @property
     def fingerprint(self) -> str:
         """Short hash of all that decides the items: arrays, classes, captions, text, augmentation, rows and seed."""
+        return fingerprint({"decisive": self.decisive})
+
+    @property
+    def decisive(self) -> list:
+        """What `fingerprint` is made of, as JSON types."""
         text = None if self.text is None else self.text.fingerprint
         views = None if self.augmentation is None else to_dict(self.augmentation)
         store, classes = self.store.checksums, self.store.classes.to_dict()
         decisive = [store, classes, self.captions, text, views, self.rows.tolist(), self.seed]
-        decisive += [] if self.labeled is None else [sorted(self.labeled)]
-        return fingerprint({"decisive": decisive})
+        return decisive if self.labeled is None else [*decisive, sorted(self.labeled)]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -283,34 +288,19 @@ class PairDataset(Dataset):
         row = int(self.rows[position])
         rng = np.random.default_rng([self.seed, row, draw])
         caption = self.captions[row][int(rng.integers(len(self.captions[row])))]
-        view = (self.augmentation or _STILL).draw(self.store.size, rng)
-        image, layout = self.store.view(row, view)
-        caption = mirror_caption(caption, self.store.classes) if view.mirrored else caption
-        x, y = to_tensor(image).contiguous(), torch.from_numpy(layout).long()
-        pair = {"x": x, "y": y, "caption": caption, "index": row}
+        arrays, mirrored = self.look(row, rng)
+        caption = mirror_caption(caption, self.store.classes) if mirrored else caption
+        pair = {**arrays, "caption": caption, "index": row}
         if self.store.attributes is not None:
             pair["attributes"] = torch.from_numpy(np.array(self.store.attributes[row])).float()
         return pair if self.labeled is None else {**pair, "labeled": row in self.labeled}
 
+    def look(self, row: int, rng: np.random.Generator) -> tuple[dict[str, Tensor], bool]:
+        """{"x", "y"} of one pair as its augmentation shows it, and whether that is mirrored."""
+        view = (self.augmentation or _STILL).draw(self.store.size, rng)
+        return as_tensors(*self.store.view(row, view)), view.mirrored
 
-def collate(items: list[dict], text=None) -> dict:
-    """Stack items into "x" float32 (B, 3, H, W), "y" int64 (B, H, W), "captions" and "index" int64 (B,).
 
-    Where the items have them also "attributes" float32 (B, A) and "labeled" bool (B,). With a text cache also "tokens"
-    float32 (B, L, D) and "mask" bool (B, L), zero and False where padded.
-    Raises DataError for a caption that the cache does not hold.
-    """
-    captions = [item["caption"] for item in items]
-    batch = {
-        "x": torch.stack([item["x"] for item in items]),
-        "y": torch.stack([item["y"] for item in items]),
-        "captions": captions,
-        "index": torch.tensor([item["index"] for item in items]),
-    }
-    if "attributes" in items[0]:
-        batch["attributes"] = torch.stack([item["attributes"] for item in items])
-    if "labeled" in items[0]:
-        batch["labeled"] = torch.tensor([item["labeled"] for item in items])
-    if text is not None:
-        batch["tokens"], batch["mask"] = text.batch(captions)
-    return batch
+def as_tensors(image: np.ndarray, layout: np.ndarray, prefix: str = "") -> dict[str, Tensor]:
+    """Image uint8 (H, W, 3) and layout (H, W) -> {"x": float32 (3, H, W) in [-1, 1], "y": int64 (H, W)}."""
+    return {f"{prefix}x": to_tensor(image).contiguous(), f"{prefix}y": torch.from_numpy(layout).long()}

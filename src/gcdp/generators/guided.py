@@ -12,7 +12,7 @@ from torch import Tensor
 from gcdp.devices import has_bfloat16
 from gcdp.diffusion.sampling import Denoiser, Guidance
 from gcdp.network.conditioning import TextContext
-from gcdp.network.unet import UNet
+from gcdp.network.unet import LowResolution, UNet
 from gcdp.validation import require_one_of
 
 CPU_ROWS = 8  # a row costs the same from 8 rows on
@@ -68,19 +68,24 @@ class GuidedNetwork:
         null = self.unet.null_context(1)
         return TextContext.concatenate([null if text is None else self._encoded(text) for text in captions])
 
-    def denoiser(self, context: TextContext, guidance: Guidance) -> Denoiser:
-        """The guided network for the captions of `context`, `batch_size(guidance)` of them."""
+    def denoiser(self, context: TextContext, guidance: Guidance, low: LowResolution | None = None) -> Denoiser:
+        """The guided network for the captions of `context`, `batch_size(guidance)` of them.
+
+        `low` is the condition of a network that enlarges, one row a caption.
+        """
         null = self.unet.null_context(len(context.pooled))
         both = _both(guidance)
         text = TextContext.concatenate([null, context]) if both else null if guidance.ignores_text() else context
+        if both and low is not None:
+            low = LowResolution(*(_twice(part) for part in low))
 
         def denoise(x, y, log_snr_x, log_snr_y):
             x = None if x is None else x.contiguous(memory_format=torch.channels_last)
             inputs = x, y, log_snr_x, log_snr_y
             if both:
-                inputs = (None if part is None else torch.cat([part, part]) for part in inputs)
+                inputs = (_twice(part) for part in inputs)
             with self._precision():
-                output = self.unet(*inputs, text)
+                output = self.unet(*inputs, text, low)
             if not both:
                 return output.image, output.layout
             return _mixed(guidance, guidance.image, output.image), _mixed(guidance, guidance.layout, output.layout)
@@ -99,6 +104,10 @@ class GuidedNetwork:
 
     def _precision(self) -> AbstractContextManager:
         return nullcontext() if self.dtype == "float32" else torch.autocast(self.device.type, torch.bfloat16)
+
+
+def _twice(rows: Tensor | None) -> Tensor | None:
+    return None if rows is None else torch.cat([rows, rows])
 
 
 def _both(guidance: Guidance) -> bool:

@@ -6,19 +6,22 @@ from pathlib import Path
 
 from gcdp.devices import default_device
 from gcdp.errors import CheckpointError
+from gcdp.generators.cascade import Cascade, Enlarger
 from gcdp.generators.pipeline import Pipeline
 from gcdp.text.encoder import load_encoder
 from gcdp.training.checkpoint import load_card, load_model
 
+BASE, ENLARGER = "base", "enlarger"  # folders of a cascade
+
 
 def load_pipeline(
     path: str | Path, device: str | None = None, text_folder: str | Path | None = None, dtype: str = "auto"
-) -> Pipeline:
+) -> Pipeline | Enlarger | Cascade:
     """Load a model folder (model.safetensors + config.json) with the text encoder it was trained with.
 
     Args:
         path: the folder, e.g. weights/toy-streets-joint or results/<profile>/models/<domain>-<model>. That of a latent
-            model holds its autoencoder too.
+            model holds its autoencoder too; one with folders "base" and "enlarger" is a cascade of both.
         device: "cpu", "cuda", ...; by default CUDA where there is one.
         text_folder: local copy of the encoder's files, for encoders that are not embedded.
         dtype: "auto", "float32" or "bfloat16", see `GuidedNetwork`.
@@ -27,6 +30,9 @@ def load_pipeline(
     dtype, or where a latent model needs diffusers and it is not installed.
     """
     path = Path(path)
+    if (path / BASE).is_dir():
+        parts = (load_pipeline(path / part, device, text_folder, dtype) for part in (BASE, ENLARGER))
+        return Cascade(*parts)
     card = load_card(path)
     if "autoencoder" in card.training:
         from gcdp.generators.latent import load_latent  # brings the training code along
@@ -37,4 +43,4 @@ def load_pipeline(
     unet, process, card = load_model(path)
     device = default_device(device)
     encoder = load_encoder(card.encoder, max_tokens=card.max_tokens, folder=text_folder)
-    return Pipeline(unet.to(device), process, card, encoder.encode, dtype)
+    return (Enlarger if card.unet.low_resolution else Pipeline)(unet.to(device), process, card, encoder.encode, dtype)

@@ -121,15 +121,15 @@ class Pipeline:
         what is known, and where nothing is left to draw; DataError for captions that the encoder cannot take, known
         halves or masks of the wrong shape, of a half that the model has not, and masks without their half.
         """
-        captions = _checked_captions(captions)
-        seeds = _seeds(seed, len(captions))
+        captions = checked_captions(captions)
+        seeds = seeds_of_call(seed, len(captions))
         guidance = Guidance.of(guidance)
         settings = ReverseSettings(num_steps, **reverse)
         halves = {"images": images, "layouts": layouts, "mask_images": mask_images, "mask_layouts": mask_layouts}
         given = read_given(self.card, self.process, self.device, len(captions), halves)
         route = self._route(given, num_steps, path, resamplings)
         drawn, size = [], self.network.batch_size(guidance)
-        for start in _bar(range(0, len(captions), size), progress):
+        for start in batches_shown(range(0, len(captions), size), progress):
             rows = slice(start, start + size)
             part = given.rows(rows, size)
             walk = route.reverse(self.process, settings, part, image_jump)
@@ -186,22 +186,27 @@ class Pipeline:
 
     def _arrays(self, x: Tensor | None, y: Tensor | None, count: int) -> tuple[np.ndarray | None, np.ndarray | None]:
         """The first `count` pairs of a network batch as uint8 images (B, H, W, 3) and layouts (B, H, W)."""
-        images = None if x is None else to_uint8(self._pixels(x)[:count])
-        return images, None if y is None else y[:count].byte().cpu().numpy()
+        return arrays(None if x is None else self._pixels(x)[:count], None if y is None else y[:count])
 
     def _pixels(self, x: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1] of what the network draws, one network batch at a time."""
         return x
 
 
-def _checked_captions(captions: str | Sequence[str]) -> list[str]:
+def arrays(x: Tensor | None, y: Tensor | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Images (B, 3, H, W) in [-1, 1] and labels (B, H, W) -> uint8 (B, H, W, 3) and (B, H, W), None where None."""
+    return None if x is None else to_uint8(x), None if y is None else y.byte().cpu().numpy()
+
+
+def checked_captions(captions: str | Sequence[str]) -> list[str]:
+    """Captions as a list. Raises DataError for anything but one string or several."""
     captions = [captions] if isinstance(captions, str) else list(captions)
     if not captions or not all(isinstance(caption, str) for caption in captions):
         raise DataError("captions must be one string or a list of at least one string")
     return captions
 
 
-def _seeds(seed: int | Sequence[int], count: int) -> list[int]:
+def seeds_of_call(seed: int | Sequence[int], count: int) -> list[int]:
     """One seed a caption. Raises ConfigError for another number of them, or one that is no integer >= 0."""
     if isinstance(seed, Integral):
         return sample_seeds(int(seed), count)
@@ -213,7 +218,8 @@ def _seeds(seed: int | Sequence[int], count: int) -> list[int]:
     return [int(s) for s in seeds]
 
 
-def _bar(batches, progress: bool):
+def batches_shown(batches, progress: bool):
+    """An iterable of batches, under a bar where progress is asked for."""
     if not progress:
         return batches
     from tqdm import tqdm

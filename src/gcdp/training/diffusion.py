@@ -14,10 +14,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from gcdp.data.pairs import PairDataset, collate
+from gcdp.data.batches import collate
+from gcdp.data.pairs import PairDataset
+from gcdp.diffusion.enlarging import SAMPLING_LEVEL, condition
 from gcdp.diffusion.joint import GaussianCategoricalDiffusion, Noised
 from gcdp.diffusion.schedules import moved, on_host
-from gcdp.network.unet import UNet
+from gcdp.network.unet import LowResolution, UNet
 from gcdp.training.checkpoint import ModelCard, save_model, with_training
 from gcdp.training.curve import Curve
 from gcdp.training.distributed import make_accelerator
@@ -41,8 +43,9 @@ class ConditionedUNet(nn.Module):
         """What Muon may train."""
         return self.unet.hidden_matrices()
 
-    def forward(self, x, y, log_snr_x, log_snr_y, tokens, mask, keep):
-        return self.unet(x, y, log_snr_x, log_snr_y, self.unet.encode_text(tokens, mask, keep))
+    def forward(self, x, y, log_snr_x, log_snr_y, tokens, mask, keep, low_x=None, low_y=None, low_log_snr=None):
+        low = None if low_log_snr is None else LowResolution(low_x, low_y, low_log_snr)
+        return self.unet(x, y, log_snr_x, log_snr_y, self.unet.encode_text(tokens, mask, keep), low)
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def train(
     accelerator = accelerator or make_accelerator(config.precision)
     torch.manual_seed(config.seed)
     unet, process = card.build()
-    loss = DiffusionLoss(process, config)
+    loss = (EnlargingLoss if card.unet.low_resolution else DiffusionLoss)(process, config)
     check = None if validation is None else partial(validate, loss=loss, pairs=validation)
     identity, text = {"card": card.hash()}, pairs.text
     result = fit(
@@ -120,6 +123,8 @@ class DiffusionLoss:
     a function of tensors alone.
     """
 
+    INPUTS = ("x_t", "y_t", "log_snr_x", "log_snr_y", "tokens", "mask", "keep")  # of the network
+
     def __init__(self, process: GaussianCategoricalDiffusion, config: TrainConfig):
         self.process, self.config = process, config
 
@@ -151,10 +156,13 @@ class DiffusionLoss:
         given |= {"tokens": batch["tokens"], "mask": batch["mask"], "labeled": labeled}
         return {name: value for name, value in given.items() if value is not None}
 
+    def held_out(self, batch: dict, t: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """What `compute` takes of held-out pairs, both halves at times t (B,), with all of their captions."""
+        return self.at(batch, t, t, torch.ones(len(t), dtype=torch.bool), generator)
+
     def each(self, forward, given: dict[str, Tensor]) -> dict[str, Tensor]:
         """Losses of each half per example, (B,) each."""
-        names = ("x_t", "y_t", "log_snr_x", "log_snr_y", "tokens", "mask", "keep")
-        output = forward(*(given.get(name) for name in names))
+        output = forward(*(given.get(name) for name in self.INPUTS))
         noised = Noised(given.get("x_t"), given.get("y_t"), given.get("noise"))
         losses = self.process.loss(output, given["x0"], given["y0"], noised, given["t_x"], given["t_y"])
         if "labeled" in given:
@@ -165,6 +173,33 @@ class DiffusionLoss:
         """The losses of what `prepare` drew."""
         losses = self.each(forward, given)
         return Losses(self.process.total(losses), {name: loss.mean() for name, loss in losses.items()})
+
+
+class EnlargingLoss(DiffusionLoss):
+    """The loss of super-resolution: each pair comes with the smaller one of its place, noised to a level of its own.
+
+    Levels are uniform in training; held-out pairs have that which sampling takes by default.
+    """
+
+    INPUTS = (*DiffusionLoss.INPUTS, "low_x", "low_y", "low_log_snr")
+
+    def prepare(self, batch: dict, generator: torch.Generator) -> dict[str, Tensor]:
+        """As in `DiffusionLoss`, and the smaller pairs."""
+        level = torch.rand(len(batch["x"]), generator=generator)
+        return {**super().prepare(batch, generator), **self.smaller(batch, level, generator)}
+
+    def held_out(self, batch: dict, t: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """As in `DiffusionLoss`, and the smaller pairs."""
+        level = torch.full((len(t),), SAMPLING_LEVEL)
+        return {**super().held_out(batch, t, generator), **self.smaller(batch, level, generator)}
+
+    def smaller(self, batch: dict, level: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """The smaller pairs, noised to levels (B,) and enlarged, as inputs of the network."""
+        process, size = self.process, batch["x"].shape[-2:]
+        low = batch["low_x"] if process.gaussian else None, batch["low_y"] if process.categorical else None
+        found = condition(process, *low, level, size, generator)
+        given = {"low_x": found.x, "low_y": found.y, "low_log_snr": moved(found.log_snr, batch["x"].device)}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 def validation_times(count: int, T: int, seed: int = 0) -> Tensor:
@@ -190,8 +225,7 @@ def validate(forward, loss: DiffusionLoss, pairs: PairDataset, seed: int = 0) ->
     for start in range(0, count, config.batch_size):
         rows = range(start, min(start + config.batch_size, count))
         batch = placed(collate([pairs[(i, 0)] for i in rows], pairs.text), device)
-        t, keep = times[rows.start : rows.stop], torch.ones(len(rows), dtype=torch.bool)
-        given = loss.at(batch, t, t, keep, step_generator(seed, start, 0))
+        given = loss.held_out(batch, times[rows.start : rows.stop], step_generator(seed, start, 0))
         for name, values in loss.each(forward, given).items():
             totals[name] = totals.get(name, 0.0) + values.sum() / count
     return {name: float(total) for name, total in totals.items()}

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gcdp.data.pairs import PairDataset, collate
+from gcdp.data.batches import collate
+from gcdp.data.pairs import PairDataset
 from gcdp.network.unet import UNet
 from gcdp.training.diffusion import ConditionedUNet, DiffusionLoss
 from gcdp.training.loop import placed, step_generator

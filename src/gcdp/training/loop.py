@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from gcdp.data.batches import EpochBatches
-from gcdp.data.pairs import PairDataset, collate
+from gcdp.data.batches import EpochBatches, collate
+from gcdp.data.pairs import PairDataset
 from gcdp.errors import CheckpointError, TrainingError
 from gcdp.storage import fingerprint
 from gcdp.training.curve import Curve

@@ -11,6 +11,7 @@ from gcdp.data.classes import CELEBA, CITYSCAPES
 from gcdp.evaluation.referees.alignment import load_two_tower
 from gcdp.evaluation.referees.attributes import load_attributes
 from gcdp.evaluation.referees.segmenter import load_segmenter
+from gcdp.experiments.directions_record import DirectionsRecord, settings_of
 from gcdp.experiments.features_record import FeatureRecords, Row
 from gcdp.experiments.models import network_hash, options
 from gcdp.experiments.profile import load_profile, repository_root
@@ -102,6 +103,18 @@ def test_released_features_are_those_of_the_released_networks_on_the_grid_of_the
             assert Row("paired", grid.shown_tap, grid.shown_time, grid.shown_clusters) in rows
             assert {values.shape[1] for values in record.values.values()} == {grid.num_images}
     assert len({record.identity for record in records.by_name().values()}) == 1 and records.baselines is not None
+
+
+@each_domain
+def test_released_directions_are_those_of_the_released_networks_and_the_settings_of_the_profile(domain):
+    record, profile = DirectionsRecord.load(WEIGHTS / f"toy-{domain}-directions"), load_profile("toy", domain)
+    assert record.settings == settings_of(profile) and set(record.networks) == set(profile.directions.networks)
+    for role in {"diagonal", "any"} & set(record.networks):
+        folder = WEIGHTS / f"toy-{domain}-{profile.directions.networks[role]}"
+        assert record.networks[role] == network_hash(folder)
+    assert {row["measures"]["miou"]["n"] for row in record.image.values()} == {profile.directions.num_samples}
+    leads = {f"{lead:g}" for lead in profile.directions.leads} if profile.directions.any else set()
+    assert leads <= set(record.paths)
 
 
 @each_release

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from gcdp.diffusion.enlarging import SAMPLING_LEVEL, condition
 from gcdp.diffusion.joint import GaussianCategoricalDiffusion
 from gcdp.diffusion.sampling import Guidance, Noise, ReverseProcess, ReverseSettings
 from gcdp.errors import ConfigError, DataError
+from gcdp.generators.composed import Composed
 from gcdp.generators.guided import GuidedNetwork
 from gcdp.generators.pipeline import Pipeline, arrays, batches_shown, checked_captions, seeds_of_call
 from gcdp.generators.samples import Samples
@@ -119,13 +120,11 @@ class Enlarger:
         return x, None if layouts is None else torch.from_numpy(np.asarray(layouts).astype(np.int64)).to(device)
 
 
-class Cascade:
+class Cascade(Composed):
     """A first network and one that enlarges what it draws, used one after the other as one generator.
 
     Raises ConfigError where the two do not fit: other classes, halves or sizes.
     """
-
-    known_halves: tuple[str, ...] = ()  # see `Pipeline.known_halves`
 
     def __init__(self, base: Pipeline, enlarger: Enlarger):
         size = tuple(FACTOR * side for side in base.card.size)
@@ -139,24 +138,8 @@ class Cascade:
             raise ConfigError(
                 "one network has a half that the other lacks: train both with the same `image` and `layout`"
             )
+        super().__init__(base, enlarger)
         self.base, self.enlarger = base, enlarger
-
-    @property
-    def classes(self):
-        """The class table of the layouts."""
-        return self.base.classes
-
-    @property
-    def dtype(self) -> str:
-        """What the networks compute in."""
-        return "+".join(dict.fromkeys((self.base.dtype, self.enlarger.dtype)))
-
-    @property
-    def card(self) -> ModelCard:
-        """The card of the second network, with the training steps of both."""
-        training, first = self.enlarger.card.training, self.base.card.training
-        steps = training.get("steps", 0) + first.get("steps", 0)
-        return replace(self.enlarger.card, training={**training, "steps": steps})
 
     def sample(
         self,

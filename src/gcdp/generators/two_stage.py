@@ -7,21 +7,20 @@ into two networks. The second stage never revises the layout that the first one 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from gcdp.diffusion.sampling import Guidance
 from gcdp.errors import ConfigError
+from gcdp.generators.composed import Composed
 from gcdp.generators.pipeline import Pipeline
 from gcdp.generators.samples import Samples
-from gcdp.training.checkpoint import ModelCard
 
 IMAGE_STREAM = 0x1A6E  # mixed into a sample's seed: its image must not reuse the random numbers of its layout
 
 
-class TwoStagePipeline:
+class TwoStagePipeline(Composed):
     """A layout-only model and a joint network that is told a clean layout, used one after the other.
 
     Args:
@@ -41,26 +40,8 @@ class TwoStagePipeline:
                 f"the stages must share size and classes, got {layouts.card.size} of {layouts.classes.name!r} and "
                 f"{images.card.size} of {images.classes.name!r}: train both on the same pairs"
             )
+        super().__init__(layouts, images)
         self.layouts, self.images = layouts, images
-
-    known_halves: tuple[str, ...] = ()  # see `Pipeline.known_halves`
-
-    @property
-    def classes(self):
-        """The class table of the layouts."""
-        return self.images.classes
-
-    @property
-    def dtype(self) -> str:
-        """What the networks compute in."""
-        return "+".join(dict.fromkeys((self.layouts.dtype, self.images.dtype)))
-
-    @property
-    def card(self) -> ModelCard:
-        """The card of the second stage, which draws what is scored, with the training steps of both."""
-        training, first = self.images.card.training, self.layouts.card.training
-        steps = training.get("steps", 0) + first.get("steps", 0)
-        return replace(self.images.card, training={**training, "steps": steps})
 
     def sample(
         self,

@@ -7,7 +7,7 @@ import pytest
 from gcdp import provenance
 
 ROOT = Path(provenance.__file__).parent
-BASE = ("errors", "validation", "storage", "devices", "provenance", "weights")
+BASE = ("errors", "validation", "storage", "devices", "processes", "provenance", "weights")
 # A room may import those before it; two of them even less: the method stands alone, and measures know no training.
 ROOMS = (
     "diffusion", "network", "text", "data", "toy", "training", "generators", "evaluation", "experiments", "reporting",

@@ -26,7 +26,7 @@ def test_the_named_reader_opens_the_tree_and_knows_what_further_pairs_know(name,
 def test_a_world_that_grows_keeps_what_it_has(tmp_path, grows, redrawn):
     tree, written = Tree(("files",), tmp_path, grows), []
 
-    def write(split, index):
+    def write(number, split, index):
         path = tmp_path / "tree" / "files" / f"{split}{index}"
         if not path.exists():
             written.append((split, index))
@@ -35,7 +35,7 @@ def test_a_world_that_grows_keeps_what_it_has(tmp_path, grows, redrawn):
     tree.fill(tmp_path / "tree", {"train": 2, "val": 1}, {"seed": 1}, write)
     assert written == [("train", 0), ("train", 1), ("val", 0)]
     del written[:]
-    assert tree.fill(tmp_path / "tree", {"train": 3, "val": 1}, {"seed": 1}, write) == {"train": 3, "val": 1, "test": 0}
+    assert tree.fill(tmp_path / "tree", {"train": 3, "val": 1}, {"seed": 1}, write)[0] == {"train": 3, "val": 1, "test": 0}
     assert sorted(written) == sorted([*redrawn, ("train", 2)])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,17 @@ from gcdp.data.pairs import PairDataset, PairStore, as_tensors
 from gcdp.errors import ConfigError, DataError
 
 FACTOR = 2  # of height and width, as in both of the paper's super-resolution networks
+
+
+@dataclass(frozen=True)
+class EnlargerConfig:
+    """What a network that enlarges learns from: (height, width) of random crops; empty: whole pairs."""
+
+    crop: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.crop) not in (0, 2):
+            raise ConfigError(f"crop must be [height, width], or empty for whole pairs; got {list(self.crop)}")
 
 
 class EnlargingDataset(PairDataset):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from gcdp.data.captions import mirror_caption, with_mirrors
 from gcdp.data.classes import ClassTable
 from gcdp.data.images import resize_larger, to_tensor
 from gcdp.errors import ConfigError, DataError
+from gcdp.processes import in_shares
 from gcdp.storage import atomic_folder, fingerprint, read_json, sha256
 from gcdp.validation import to_dict
 
@@ -45,21 +48,15 @@ def build_store(
     folder, keys = Path(folder), source.keys(split)
     if not keys:
         raise DataError(f"split {split!r} is empty: add pairs, or choose one of {', '.join(source.splits())}.")
-    captions, attributes = [], []
     table = getattr(source, "attribute_table", None)
-    with atomic_folder(folder) as partial:
-        arrays = {scale: _create(partial, len(keys), size, scale) for scale in {1, oversample}}
-        for position, key in enumerate(keys):  # all of a pair at once: a source may have drawn it for the purpose
-            captions.append(source.captions(split, key))
-            attributes += [] if table is None else [_attributes(source, split, key)]
-            image, layout = source.load(split, key)
-            for scale, (images, layouts) in arrays.items():
-                images[position], layouts[position] = resize_larger(image, layout, size, scale)
-        for images, layouts in arrays.values():
-            images.flush()
-            layouts.flush()
+    with atomic_folder(folder) as unfinished:
+        scales = sorted({1, oversample})
+        for scale in scales:
+            _arrays_of(unfinished, len(keys), size, scale, "w+")
+        noted = in_shares(partial(_store, source, split, keys, size, scales, unfinished), len(keys))
+        captions, attributes = ([row[k] for row in noted] for k in (0, 1))
         if table is not None:
-            np.save(partial / "attributes.npy", np.asarray(attributes, dtype=np.uint8), allow_pickle=False)
+            np.save(unfinished / "attributes.npy", np.asarray(attributes, dtype=np.uint8), allow_pickle=False)
         index = {
             "version": VERSION,
             "split": split,
@@ -69,10 +66,10 @@ def build_store(
             "keys": keys,
             "classes": source.classes.to_dict(),
             "captions": captions if any(captions) else None,
-            "files": {path.name: _describe(path) for path in sorted(partial.glob("*.npy"))},
+            "files": {path.name: _describe(path) for path in sorted(unfinished.glob("*.npy"))},
         }
         index |= {"attributes": table.to_dict()} if table is not None else {}
-        (partial / "index.json").write_text(json.dumps(index, ensure_ascii=False, indent=1), encoding="utf-8")
+        (unfinished / "index.json").write_text(json.dumps(index, ensure_ascii=False, indent=1), encoding="utf-8")
     return PairStore.open(folder)
 
 
@@ -82,9 +79,25 @@ def _arrays(count: int, size: tuple[int, int], scale: int) -> list[tuple[str, tu
     return [(f"{prefix}images.npy", (*shape, 3)), (f"{prefix}layouts.npy", shape)]
 
 
-def _create(folder: Path, count: int, size: tuple[int, int], scale: int) -> list[np.memmap]:
+def _arrays_of(folder: Path, count: int, size: tuple[int, int], scale: int, mode: str) -> list[np.memmap]:
     named = _arrays(count, size, scale)
-    return [np.lib.format.open_memmap(folder / name, "w+", np.uint8, shape) for name, shape in named]
+    return [np.lib.format.open_memmap(folder / name, mode, np.uint8, shape) for name, shape in named]
+
+
+def _store(source, split, keys, size, scales, folder: Path, share: range) -> list[tuple[list[str] | None, Any]]:
+    """Resize a share of the pairs into the arrays in ``folder``; captions and attributes of each pair."""
+    arrays = {scale: _arrays_of(folder, len(keys), size, scale, "r+") for scale in scales}
+    known, noted = getattr(source, "attribute_table", None) is not None, []
+    for position in share:
+        key = keys[position]  # all of a pair at once: a source may have drawn it for the purpose
+        noted.append((source.captions(split, key), _attributes(source, split, key) if known else None))
+        image, layout = source.load(split, key)
+        for scale, (images, layouts) in arrays.items():
+            images[position], layouts[position] = resize_larger(image, layout, size, scale)
+    for images, layouts in arrays.values():
+        images.flush()
+        layouts.flush()
+    return noted
 
 
 def _attributes(source, split: str, key: str) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from gcdp.data.classes import ClassTable
 from gcdp.data.pairs import PairStore, build_store
 from gcdp.data.sources import open_source
 from gcdp.errors import ConfigError
+from gcdp.experiments.locks import awaited
 from gcdp.experiments.profile import Profile
 from gcdp.experiments.sections import SPLITS
 from gcdp.text.cache import TextCache
@@ -54,7 +55,8 @@ def _draw(profile: Profile, domain: str, root: Path) -> None:
                 f"params/{profile.name}.yaml: domains.{domain}.counts asks for no scene of {split}: "
                 "give at least one of train, val and test"
             )
-    WORLDS[data.source].generate(root, data.counts, seed=data.seed)
+    with awaited(root.with_name(f".{root.name}.lock")):  # the domain twice as large has the same files
+        WORLDS[data.source].generate(root, data.counts, seed=data.seed)
 
 
 def _splits(profile: Profile, domain: str, source) -> dict[str, str]:

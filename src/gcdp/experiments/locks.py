@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,17 @@ def claimed(path: Path) -> Iterator[bool]:
     finally:
         if held:
             path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def awaited(path: Path) -> Iterator[None]:
+    """Hold the lock `path` for the block, as soon as no other process does."""
+    while not claim(path):
+        time.sleep(0.2)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def claim(path: Path) -> bool:

@@ -10,34 +10,27 @@ from safetensors.torch import save
 
 from gcdp.errors import CheckpointError, ConfigError
 from gcdp.experiments.datasets import held_out, open_pairs
+from gcdp.experiments.options import options
 from gcdp.experiments.profile import Profile
+from gcdp.experiments.sections import KINDS
 from gcdp.experiments.runs import Run, model_card, released_folder, sweep_folder
-from gcdp.generators.latent import LatentConfig, latent_card, load_latent, train_latent
+from gcdp.generators.cascade import Cascade
+from gcdp.generators.latent import latent_card, load_latent, train_latent
 from gcdp.generators.loading import load_pipeline
 from gcdp.generators.pixel_classifier import (
-    PixelClassifierConfig,
     PixelClassifierPipeline,
     fit_pixel_classifier,
     load_pixel_classifier,
 )
+from gcdp.generators.resized import Resized
 from gcdp.generators.two_stage import TwoStagePipeline
 from gcdp.provenance import source_fingerprint
 from gcdp.storage import load_tensors
 from gcdp.training.checkpoint import ModelCard, load_card, load_model
 from gcdp.training.diffusion import TrainingResult, train
-from gcdp.validation import build
 
-OPTIONS = {"latent": LatentConfig, "pixel_classifier": PixelClassifierConfig}
-
-
-def options(profile: Profile, model: str):
-    """The settings that only this kind of model has. Raises ConfigError for unknown ones."""
-    config = profile.model(model)
-    if config.kind not in OPTIONS:
-        if config.options:
-            raise ConfigError(f"params/{profile.name}.yaml: models.{model}.options: kind '{config.kind}' has none")
-        return None
-    return build(OPTIONS[config.kind], config.options, f"params/{profile.name}.yaml: models.{model}.options")
+# kind of a model -> what makes one of its parts
+COMPOSED = {"two_stage": TwoStagePipeline, "cascade": Cascade, "resized": Resized}
 
 
 def fit(profile: Profile, model: str, run: Run) -> TrainingResult:
@@ -47,7 +40,7 @@ def fit(profile: Profile, model: str, run: Run) -> TrainingResult:
     """
     kind = profile.model(model).kind
     places = run.state_folder, run.model_folder, run.validation
-    if kind == "diffusion":
+    if kind in ("diffusion", "enlarger"):
         return train(run.card, run.pairs, run.config, *places)
     if kind == "latent":
         return train_latent(run.card, run.pairs, options(profile, model), run.config, *places)
@@ -63,6 +56,11 @@ def expected_card(profile: Profile, domain: str, model: str) -> ModelCard:
 def model_folder(profile: Profile, domain: str, model: str) -> Path:
     """results/<profile>/models/<domain>-<model>"""
     return profile.results_folder("models") / f"{domain}-{model}"
+
+
+def part_folder(profile: Profile, domain: str, model: str, role: str) -> Path:
+    """Where the network of a part of a composed model lies; that of `base` belongs to the smaller domain."""
+    return model_folder(profile, profile.domain_of(domain, role), profile.model(model).parts[role])
 
 
 def install_released(profile: Profile, domain: str, model: str) -> ModelCard:
@@ -98,8 +96,8 @@ def network_hash(folder: Path) -> str:
 
 def weight_files(profile: Profile, domain: str, model: str) -> list[Path]:
     """Every file of weights that decides what a model draws; a pixel classifier has its own once it was opened."""
-    names = [model, *profile.model(model).parts.values()]
-    folders = [model_folder(profile, domain, name) for name in names]
+    folders = [model_folder(profile, domain, model)]
+    folders += [part_folder(profile, domain, model, role) for role in profile.model(model).parts]
     folders += [_classifier_folder(profile, domain, model)] if profile.model(model).kind == "pixel_classifier" else []
     return sorted(path for folder in folders for path in folder.glob("*.safetensors"))
 
@@ -113,10 +111,11 @@ def open_model(profile: Profile, domain: str, model: str, folder: Path | None = 
     Raises CheckpointError for missing or damaged weights.
     """
     config, text = profile.model(model), profile.text.folder or None
-    if config.kind == "two_stage":
-        return TwoStagePipeline(*(open_model(profile, domain, config.parts[half]) for half in ("layout", "image")))
     if config.kind == "pixel_classifier":
         return _pixel_classifier(profile, domain, model)
+    if config.kind in COMPOSED:
+        folders = (part_folder(profile, domain, model, role) for role in KINDS[config.kind])
+        return COMPOSED[config.kind](*(load_pipeline(each, text_folder=text) for each in folders))
     return load_pipeline(folder or model_folder(profile, domain, model), text_folder=text)
 
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gcdp.data.enlarging import FACTOR
 from gcdp.diffusion.joint import DiffusionConfig, GaussianCategoricalDiffusion
 from gcdp.errors import ConfigError
 from gcdp.experiments.params import merged, repository_root, tracked
 from gcdp.experiments.sections import (
+    BASE,
     SPLITS,
     DataConfig,
     EvaluateConfig,
@@ -33,6 +35,10 @@ CHANGEABLE = (
     "models", "diffusion", "unet", "train", "sampling", "sample", "referee", "evaluate", "study", "features",
     "directions",
 )  # fmt: skip
+
+ENLARGING = ("enlarger", "cascade", "resized")  # kinds of models of domains that enlarge others
+# What a domain that enlarges another leaves out, unless its `changes` say otherwise.
+WITHOUT_FIGURES = {"study": StudyConfig(), "features": FeaturesConfig(models=()), "directions": DirectionsConfig()}
 
 __all__ = [
     "SPLITS", "DataConfig", "DirectionsConfig", "EvaluateConfig", "FeaturesConfig", "ModelConfig", "Profile",
@@ -78,19 +84,23 @@ class Profile:
                     f"domains.{name}.size {list(data.size)} must be multiples of {factor}: the network halves "
                     f"them {len(unet.widths)} times (unet.widths)"
                 )
+            if data.enlarges and len(self.domains) > 1:
+                self._check_enlarging(name, data)
 
     def for_domain(self, name: str) -> Profile:
         """The profile as one domain sees it: its sections with what the domain's `changes` say, merged deeply.
 
         Raises ConfigError for an unknown domain, section or setting.
         """
-        data, changed = self.domain(name), {}
+        data = self.domain(name)
+        whole = len(self.domains) > 1  # else it is such a view already
+        changed: dict[str, Any] = dict(WITHOUT_FIGURES) if data.enlarges and whole else {}
         for section, values in data.changes.items():
             where = f"domains.{name}.changes.{section}"  # the file is named by `load_profile`
             require_one_of(f"domains.{name}.changes: section", section, CHANGEABLE)
             if not isinstance(values, dict):
                 raise ConfigError(f"{where} must be a mapping of names to values, got {values!r}")
-            former = getattr(self, section)
+            former = changed.get(section, getattr(self, section))
             if section == "models":
                 models = merged({model: to_dict(config) for model, config in former.items()}, values)
                 changed[section] = {
@@ -119,9 +129,24 @@ class Profile:
                 f"models.{name}.train: labeled {recipe.labeled:g} needs both halves and times 'joint': leave it at 1"
             )
         self._changed(self.unet, name, "unet")
-        for part in model.parts.values():
+        for role, part in model.parts.items():
             if not self.model(part).trained:
                 raise ConfigError(f"models.{name}.parts: '{part}' is no trained model of its own: name one that is")
+            needed = {BASE: "diffusion", "enlarger": "enlarger"}.get(role, self.model(part).kind)
+            if self.model(part).kind != needed:
+                raise ConfigError(f"models.{name}.parts.{role}: '{part}' must be of kind '{needed}': name one that is")
+
+    def _check_enlarging(self, name: str, data: DataConfig) -> None:
+        """Refuse a domain whose pairs are not those of the smaller one at twice the size."""
+        smaller, where = _pick(self.domains, data.enlarges, "domain", self.name), f"domains.{name}.enlarges"
+        if smaller.enlarges or tuple(data.size) != tuple(FACTOR * side for side in smaller.size):
+            raise ConfigError(
+                f"{where}: size must be {[FACTOR * side for side in smaller.size]}, {FACTOR} times that of "
+                f"{data.enlarges}, which enlarges nothing itself; got {list(data.size)}"
+            )
+        for key in ("source", "counts", "splits", "seed", "captions_per_pair"):
+            if getattr(data, key) != getattr(smaller, key):
+                raise ConfigError(f"{where}: '{key}' must be that of {data.enlarges}: both hold the same pairs")
 
     def _check_features(self) -> None:
         """Refuse models that Fig. 8 cannot compare, and times beyond T."""
@@ -156,6 +181,15 @@ class Profile:
         """Settings of one model. Raises ConfigError for an unknown name."""
         return _pick(self.models, name, "model", self.name)
 
+    def domain_of(self, domain: str, role: str) -> str:
+        """The domain in which a part of a composed model is trained: the smaller one for the part `base`."""
+        return self.domain(domain).enlarges if role == BASE else domain
+
+    def belongs(self, model: str) -> bool:
+        """Whether a model can draw in this domain, in the view of one domain: enlarging kinds where it enlarges."""
+        enlarging = self.model(model).kind in ENLARGING
+        return enlarging == any(data.enlarges for data in self.domains.values())
+
     def unet_for(self, model: str, num_classes: int, text_width: int) -> UNetConfig:
         """The network of one model, with the sizes that data and text decide filled in."""
         halves, unet = self.model(model), self._changed(self.unet, model, "unet")
@@ -164,6 +198,7 @@ class Profile:
             image_channels=unet.image_channels if halves.image else 0,
             num_classes=num_classes if halves.layout else 0,
             text_width=text_width,
+            low_resolution=halves.kind == "enlarger",
         )
 
     def diffusion_for(self, model: str) -> DiffusionConfig:
@@ -184,9 +219,10 @@ class Profile:
         return repository_root() / "data" / self.name / domain
 
     def raw_folder(self, domain: str) -> Path:
-        """Where the source files of a domain lie: its `root`, else data/<profile>/<domain>/raw."""
-        root = self.domain(domain).root
-        return repository_root() / root if root else self.data_folder(domain) / "raw"
+        """Where the source files of a domain lie: its `root`, else data/<profile>/<domain>/raw, or those of the
+        smaller domain that it enlarges."""
+        data = self.domain(domain)
+        return repository_root() / data.root if data.root else self.data_folder(data.enlarges or domain) / "raw"
 
     def released_name(self, domain: str, what: str) -> str:
         """The folder of weights/ with released weights of a model, a referee or a study; empty: none are used."""

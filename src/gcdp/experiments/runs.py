@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gcdp.data.augmentation import Augmentation
+from gcdp.data.enlarging import EnlargingDataset
 from gcdp.data.pairs import PairDataset, draw_subset
 from gcdp.errors import CheckpointError, ConfigError
 from gcdp.experiments.datasets import (
@@ -16,6 +16,7 @@ from gcdp.experiments.datasets import (
     open_text,
     training_augmentation,
 )
+from gcdp.experiments.options import options
 from gcdp.experiments.profile import Profile, load_profile, repository_root
 from gcdp.provenance import source_fingerprint
 from gcdp.training.checkpoint import ModelCard
@@ -68,7 +69,7 @@ def prepare_run(
     (`subset_seed` of the domain, seed): smaller ones of a seed lie inside its larger ones, and all models share them.
     """
     profile = load_profile(profile, domain) if isinstance(profile, str) else profile
-    text, config = open_text(profile, domain), profile.train_for(model)
+    config = profile.train_for(model)
     config = config if seed is None else replace(config, seed=seed)
     if seed is None and pairs is None:
         state_folder = profile.results_folder("checkpoints", f"{domain}-{model}")
@@ -76,24 +77,30 @@ def prepare_run(
     else:
         model_folder = profile.results_folder(place, domain, f"{model}-{pairs or 'all'}-s{config.seed}")
         state_folder = model_folder / "state"
-    augmentation = training_augmentation(profile, domain)
-
-    def dataset(split: str, augment: Augmentation | None, *rows: np.ndarray | None) -> PairDataset:
-        captions = open_captions(profile, domain, split)
-        return PairDataset(open_pairs(profile, domain, split), captions, text, augment, config.seed, *rows)
-
     card = model_card(profile, domain, model)
-    training = dataset("train", augmentation, *_rows(profile, domain, pairs, config))
+    taken, labeled = _rows(profile, domain, pairs, config)
+    training = _dataset(profile, domain, model, "train", seed=config.seed, rows=taken, labeled=labeled)
     code = source_fingerprint(TRAINED_BY.get(profile.model(model).kind, DIFFUSION))
     facts = {"pairs": len(training), "data": training.fingerprint, "code": code}
     return Run(
         replace(card, training={**card.training, **facts}),
         training,
-        dataset("val", None),
+        _dataset(profile, domain, model, "val", seed=config.seed),
         config,
         state_folder,
         model_folder,
     )
+
+
+def _dataset(profile: Profile, domain: str, model: str, split: str, **which) -> PairDataset:
+    """The pairs of a split as a model learns from them, augmented where that is the train split."""
+    store, captions = open_pairs(profile, domain, split), open_captions(profile, domain, split)
+    text, learned = open_text(profile, domain), split == "train"
+    if profile.model(model).kind == "enlarger":
+        data = profile.domain(domain)
+        low, crop = open_pairs(profile, data.enlarges, split), options(profile, model).crop or None
+        return EnlargingDataset(store, captions, text, low=low, crop=crop, flip=learned and data.flip, **which)
+    return PairDataset(store, captions, text, training_augmentation(profile, domain) if learned else None, **which)
 
 
 def _rows(

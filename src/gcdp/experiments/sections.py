@@ -18,12 +18,25 @@ SPLITS = ("train", "val", "test")
 
 
 # kinds of models, and the parts that a composed kind is made of
-KINDS = {"diffusion": (), "latent": (), "two_stage": ("layout", "image"), "pixel_classifier": ("image",)}
+KINDS = {
+    "diffusion": (),
+    "latent": (),
+    "two_stage": ("layout", "image"),
+    "pixel_classifier": ("image",),
+    "enlarger": (),
+    "cascade": ("base", "enlarger"),
+    "resized": ("base",),
+}
+BASE = "base"  # the part that draws smaller pairs, of a domain that enlarges another
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where pairs come from and how they are stored. `size` is (height, width)."""
+    """Where pairs come from and how they are stored. `size` is (height, width).
+
+    `enlarges` names the domain with the same pairs at half the size, for super-resolution: models of the kinds
+    `enlarger`, `cascade` and `resized` belong to such a domain, and the part `base` of the last two to the smaller one.
+    """
 
     source: str
     size: tuple[int, int]
@@ -35,6 +48,7 @@ class DataConfig:
     subset_seed: int = 0  # with the seed of a training draws the smaller subsets of the train split
     rescale: tuple[float, float] = (1.0, 1.2)
     flip: bool = True
+    enlarges: str = ""
     changes: dict[str, Any] = field(default_factory=dict)  # section of the profile -> what this domain has otherwise
 
     def __post_init__(self) -> None:

@@ -22,15 +22,17 @@ from gcdp.experiments.params import (
     write_resolved,
 )
 from gcdp.experiments.profile import Profile, make_profile
+from gcdp.experiments.sections import BASE
 from gcdp.training.recipe import TIMES
 
 # section of params.yaml -> what stands above it
 COMMENTS = {
     "profile": f"Written by `{COMMAND} <profile>`; take lines out to run fewer domains or models.",
     "settings": "Its file with all settings, whose keys DVC tracks.",
-    "domains": "Each has its data, captions, text and Table 1.",
+    "domains": "Each has its data, captions and text.",
     "attribute_domains": "Captions name attributes, and two referees ask for them: Fig. 1 and 7.",
     "class_domains": "Captions name every class of the layout: Fig. 6.",
+    "tables": "Those with a study and Table 1: all but the ones of super-resolution.",
     "referees": "Released weights of each, or else a part of the pairs, tracked anyway: DVC takes no path twice.",
     "studies": "Released records below weights/, README.md without them.",
     "features": "Networks that Fig. 8 looks into; released records below weights/, README.md without them.",
@@ -76,17 +78,19 @@ def use(name: str) -> None:
 def selection(profile: Profile) -> dict[str, Any]:
     """The content of `params.yaml` for all domains and models of a profile."""
     seen = {domain: profile.for_domain(domain) for domain in profile.domains}
-    named = [name for name, view in seen.items() if view.referee.attributes.name and view.referee.alignment.name]
+    own_size = {name: view for name, view in seen.items() if not profile.domain(name).enlarges}
+    named = [name for name, view in own_size.items() if view.referee.attributes.name and view.referee.alignment.name]
     chosen = {
         "profile": profile.name,
         "settings": settings_file(profile.name),
         "domains": list(seen),
         "attribute_domains": named,
-        "class_domains": [domain for domain in seen if domain not in named],
+        "class_domains": [domain for domain in own_size if domain not in named],
+        "tables": list(own_size),
         "referees": {domain: _referees(view, domain) for domain, view in seen.items()},
         "studies": {
             domain: {"domain": domain, "weights": view.released_name(domain, "study") or UNRELEASED}
-            for domain, view in seen.items()
+            for domain, view in own_size.items()
         },
         "features": {domain: _features(view, domain) for domain, view in seen.items() if view.features.models},
         "outpaintings": {
@@ -114,7 +118,7 @@ def _entries(seen: dict[str, Profile], choose, more) -> dict[str, dict[str, str]
 
 
 def _evaluated(profile: Profile) -> list[str]:
-    return list(profile.evaluate.models or profile.models)
+    return list(profile.evaluate.models or filter(profile.belongs, profile.models))
 
 
 def _sampled(profile: Profile) -> list[str]:
@@ -128,7 +132,7 @@ def trained_models(profile: Profile) -> list[str]:
     live = ("diagonal", "any") if profile.released else profile.directions.networks
     needed = {*_evaluated(profile), *_sampled(profile), *profile.features.models}
     needed |= {model for role, model in profile.directions.networks.items() if role in live}
-    needed |= {part for model in needed for part in profile.model(model).parts.values()}
+    needed |= {part for model in needed for role, part in profile.model(model).parts.items() if role != BASE}
     return [model for model, config in profile.models.items() if model in needed and config.trained]
 
 
@@ -162,7 +166,8 @@ def _outpaintings(profile: Profile, domain: str) -> dict[str, str]:
 
 def _networks(profile: Profile, domain: str, model: str) -> dict[str, str]:
     """The trained networks behind a model, below results/<profile>/models."""
-    names = [f"{domain}-{name}" for name in profile.model(model).parts.values() or [model]]
+    parts = profile.model(model).parts or {"": model}
+    names = [f"{profile.domain_of(domain, role)}-{name}" for role, name in parts.items()]
     return dict(zip(("first", "second"), [*names, f"{names[0]}/config.json"], strict=False))
 
 

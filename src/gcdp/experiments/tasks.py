@@ -69,7 +69,7 @@ def plan(profiles: dict[str, Profile]) -> list[Task]:
     """All other tasks, the most important first; those of the domains take turns.
 
     Per domain: the referees; all models with the first seed on all pairs; the other models of the pipeline; further
-    seeds; fewer pairs; features; halves drawn given the other, and what is trained for their record alone. Networks
+    seeds; fewer pairs; halves drawn given the other, and what is trained for their record alone; features. Networks
     are scored as soon as they are trained. The data must be there.
     """
     turns = zip_longest(*(_domain_plan(profile, domain) for domain, profile in profiles.items()))
@@ -90,8 +90,8 @@ def _domain_plan(profile: Profile, domain: str) -> list[Task]:
             tasks += others
     return [
         *(tasks if repeated else [*tasks, *others]),
-        *_feature_tasks(profile, domain),
         *_direction_tasks(profile, domain),
+        *_feature_tasks(profile, domain),
     ]
 
 

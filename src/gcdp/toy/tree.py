@@ -7,12 +7,14 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import PIL
 
 from gcdp.errors import ConfigError, DataError
+from gcdp.processes import in_shares
 from gcdp.storage import atomic_write, read_json
 
 SPLITS = {"train": 0, "val": 1, "test": 2}
@@ -34,9 +36,10 @@ class Tree:
     grows: bool
 
     def fill(
-        self, root: Path, counts: dict[str, int], settings: dict[str, Any], write: Callable[[str, int], object]
-    ) -> dict[str, int]:
-        """Call ``write(split, index)`` for every pair, split after split; the counts of all three splits.
+        self, root: Path, counts: dict[str, int], settings: dict[str, Any], write: Callable[[int, str, int], Any]
+    ) -> tuple[dict[str, int], list[Any]]:
+        """Call ``write(number, split, index)`` for every pair, split after split, in several processes where that
+        helps; the counts of all three splits, and what the calls returned, in order. ``write`` must be picklable.
 
         ``world.json`` notes ``settings`` (plain JSON values), counts and drawing code; files that another request
         left are removed first.
@@ -50,10 +53,8 @@ class Tree:
                 raise ConfigError(f"counts asks for {count} pairs of {split!r}; give zero or more.")
         counts = {split: counts.get(split, 0) for split in SPLITS}
         self._begin(root, {**settings, "drawing": drawing_version(self.code), "counts": counts})
-        for split, count in counts.items():
-            for index in range(count):
-                write(split, index)
-        return counts
+        pairs = [(split, index) for split, count in counts.items() for index in range(count)]
+        return counts, in_shares(partial(_written, write, pairs), len(pairs))
 
     def _begin(self, root: Path, world: dict[str, Any]) -> None:
         """Remove a tree that this request does not continue, and note the request in world.json."""
@@ -74,6 +75,10 @@ class Tree:
             return former == world
         larger = all(former["counts"].get(split, 0) <= count for split, count in world["counts"].items())
         return larger and former | {"counts": world["counts"]} == world
+
+
+def _written(write: Callable[[int, str, int], Any], pairs: list[tuple[str, int]], share: range) -> list[Any]:
+    return [write(number, *pairs[number]) for number in share]
 
 
 def drawing_version(code: Path) -> str:

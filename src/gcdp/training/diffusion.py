@@ -73,7 +73,7 @@ def train(
     accelerator = accelerator or make_accelerator(config.precision)
     torch.manual_seed(config.seed)
     unet, process = card.build()
-    loss = (EnlargingLoss if card.unet.low_resolution else DiffusionLoss)(process, config)
+    loss = loss_for(card, process, config)
     check = None if validation is None else partial(validate, loss=loss, pairs=validation)
     identity, text = {"card": card.hash()}, pairs.text
     result = fit(
@@ -200,6 +200,11 @@ class EnlargingLoss(DiffusionLoss):
         found = condition(process, *low, level, size, generator)
         given = {"low_x": found.x, "low_y": found.y, "low_log_snr": moved(found.log_snr, batch["x"].device)}
         return {name: value for name, value in given.items() if value is not None}
+
+
+def loss_for(card: ModelCard, process: GaussianCategoricalDiffusion, config: TrainConfig) -> DiffusionLoss:
+    """The loss by which a network of this card learns."""
+    return (EnlargingLoss if card.unet.low_resolution else DiffusionLoss)(process, config)
 
 
 def validation_times(count: int, T: int, seed: int = 0) -> Tensor:

@@ -34,17 +34,14 @@ def generate(root: Path, counts: dict[str, int], seed: int = 0) -> None:
         ConfigError: a split is unknown or a count is negative.
         DataError: `root` holds a tree that was not drawn by this function.
     """
-    root, rows = Path(root), []
-
-    def write(split: str, index: int) -> None:
-        rows.append(_write_face(root, len(rows), (seed, SPLITS[split], index)))
-
-    _write_lists(root, rows, TREE.fill(root, counts, {"seed": seed}, write))
+    root = Path(root)
+    counts, rows = TREE.fill(root, counts, {"seed": seed}, partial(_write_face, root, seed))
+    _write_lists(root, rows, counts)
 
 
-def _write_face(root: Path, number: int, entropy: tuple[int, int, int]) -> dict[str, bool]:
+def _write_face(root: Path, seed: int, number: int, split: str, index: int) -> dict[str, bool]:
     """Write what is missing of one face; its attributes."""
-    drawing = Drawing(*entropy)
+    drawing = Drawing(seed, SPLITS[split], index)
     for name, mask in drawing.parts.items():
         picture = Image.fromarray(mask.astype(np.uint8) * 255)
         path = root / MASKS / str(number // PER_FOLDER) / f"{number:05d}_{name}.png"

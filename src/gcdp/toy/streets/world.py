@@ -37,7 +37,7 @@ def generate(root: Path, counts: dict[str, int], seed: int = 0, extra_classes: i
     TREE.fill(Path(root), counts, settings, partial(_write_pair, Path(root), seed, extra_classes))
 
 
-def _write_pair(root: Path, seed: int, extra_classes: int, split: str, index: int) -> None:
+def _write_pair(root: Path, seed: int, extra_classes: int, number: int, split: str, index: int) -> None:
     stem = f"{_CITY}_{index:06d}_000019"
     image_path = root / "leftImg8bit" / split / _CITY / f"{stem}_leftImg8bit.png"
     label_path = root / "gtFine" / split / _CITY / f"{stem}_gtFine_labelIds.png"

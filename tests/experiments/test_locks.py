@@ -3,8 +3,9 @@
 import multiprocessing
 import os
 import socket
+import time
 
-from gcdp.experiments.locks import claim, claimed, is_held
+from gcdp.experiments.locks import awaited, claim, claimed, is_held
 
 
 def test_a_lock_is_held_by_one(tmp_path):
@@ -54,3 +55,24 @@ def test_of_many_that_claim_one_wins(tmp_path):
     assert sum(wins.get(timeout=20) for _ in processes) == 1
     for process in processes:
         process.join()
+
+
+def test_a_lock_is_waited_for(tmp_path, capsys):
+    lock, context = tmp_path / "task", multiprocessing.get_context("fork")
+    held, order = context.Event(), context.Queue()
+
+    def hold():
+        with claimed(lock):
+            held.set()
+            time.sleep(0.5)
+            order.put("holder")
+
+    process = context.Process(target=hold)
+    process.start()
+    assert held.wait(20)
+    with awaited(lock):
+        order.put("waiter")
+        assert is_held(lock)
+    process.join()
+    assert [order.get(timeout=5), order.get(timeout=5)] == ["holder", "waiter"] and not is_held(lock)
+    assert f"waiting for {lock}" in capsys.readouterr().out

@@ -61,6 +61,7 @@ def test_use_selects_all_of_a_profile(empty):
         "domains": ["streets"],
         "attribute_domains": [],
         "class_domains": ["streets"],
+        "tables": ["streets"],
         "referees": {
             "streets": {
                 "domain": "streets", "layouts": f"{pairs}/train", "attributes": f"{pairs}/val",
@@ -71,12 +72,17 @@ def test_use_selects_all_of_a_profile(empty):
         "features": {},
         "outpaintings": {},
         "directions": {},
+        "enlargings": {},
         "report": {
             "features": "notebooks/fig8_kmeans.ipynb", "outpainting": "notebooks/fig9_outpainting.ipynb",
             "any_direction": "notebooks/any_direction.ipynb",
+            "super_resolution": "notebooks/super_resolution.ipynb",
         },
         "models": {
-            f"streets-{model}": {"domain": "streets", "model": model, "weights": "README.md"} for model in MODELS
+            f"streets-{model}": {
+                "domain": "streets", "model": model, "weights": "README.md", "also": "streets/pairs/train",
+            }
+            for model in MODELS
         },
         **{
             section: {

@@ -28,6 +28,7 @@ def test_dvc_understands_the_stages_of_every_profile(bare, monkeypatch, name):
     groups = {
         "train": "models", "sample": "samples", "evaluate": "evaluations", "fig8_kmeans": "features",
         "fig9_outpainting": "outpaintings", "any_direction": "directions",
+            "super_resolution": "enlargings",
     }  # fmt: skip
     assert {stage for stage in found if stage.partition("@")[0] in groups} == {
         f"{stage}@{key}" for stage, kind in groups.items() for key in chosen[kind]
@@ -35,7 +36,8 @@ def test_dvc_understands_the_stages_of_every_profile(bare, monkeypatch, name):
     for figure in ("fig1_attribute_recall", "fig7_clip_tradeoff"):
         of_figure = {stage for stage in found if stage.startswith(figure)}
         assert of_figure == {f"{figure}@{domain}" for domain in chosen["attribute_domains"]}
-    assert {f"{stage}@{domain}" for stage in ("data", "evaluators", "claim") for domain in chosen["domains"]} <= found
+    assert {f"{stage}@{domain}" for stage in ("data", "evaluators") for domain in chosen["domains"]} <= found
+    assert {stage for stage in found if stage.startswith("claim")} == {f"claim@{name}" for name in chosen["studies"]}
 
 
 def own(stage, start):

@@ -35,7 +35,11 @@ def test_a_world_that_grows_keeps_what_it_has(tmp_path, grows, redrawn):
     tree.fill(tmp_path / "tree", {"train": 2, "val": 1}, {"seed": 1}, write)
     assert written == [("train", 0), ("train", 1), ("val", 0)]
     del written[:]
-    assert tree.fill(tmp_path / "tree", {"train": 3, "val": 1}, {"seed": 1}, write)[0] == {"train": 3, "val": 1, "test": 0}
+    assert tree.fill(tmp_path / "tree", {"train": 3, "val": 1}, {"seed": 1}, write)[0] == {
+        "train": 3,
+        "val": 1,
+        "test": 0,
+    }
     assert sorted(written) == sorted([*redrawn, ("train", 2)])
 
 

@@ -23,9 +23,13 @@ def claimed(path: Path) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def awaited(path: Path) -> Iterator[None]:
-    """Hold the lock `path` for the block, as soon as no other process does."""
-    while not claim(path):
+    """Hold the lock `path` for the block, as soon as no other process does; says so where it has to wait."""
+    held = claim(path)
+    if not held:
+        print(f"waiting for {path}, which another process holds: delete it if that is no more", flush=True)
+    while not held:
         time.sleep(0.2)
+        held = claim(path)
     try:
         yield
     finally:

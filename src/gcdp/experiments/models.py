@@ -12,8 +12,8 @@ from gcdp.errors import CheckpointError, ConfigError
 from gcdp.experiments.datasets import held_out, open_pairs
 from gcdp.experiments.options import options
 from gcdp.experiments.profile import Profile
-from gcdp.experiments.sections import KINDS
 from gcdp.experiments.runs import Run, model_card, released_folder, sweep_folder
+from gcdp.experiments.sections import KINDS
 from gcdp.generators.cascade import Cascade
 from gcdp.generators.latent import latent_card, load_latent, train_latent
 from gcdp.generators.loading import load_pipeline

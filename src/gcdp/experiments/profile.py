@@ -186,9 +186,9 @@ class Profile:
         return self.domain(domain).enlarges if role == BASE else domain
 
     def belongs(self, model: str) -> bool:
-        """Whether a model can draw in this domain, in the view of one domain: enlarging kinds where it enlarges."""
-        enlarging = self.model(model).kind in ENLARGING
-        return enlarging == any(data.enlarges for data in self.domains.values())
+        """Whether a model can draw in the domain whose view this is: models of enlarging kinds where it enlarges."""
+        views = [data.enlarges for data in self.domains.values()]  # a domain that enlarges is seen alone
+        return (self.model(model).kind in ENLARGING) == (len(views) == 1 and bool(views[0]))
 
     def unet_for(self, model: str, num_classes: int, text_width: int) -> UNetConfig:
         """The network of one model, with the sizes that data and text decide filled in."""

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from gcdp.errors import ConfigError
+from gcdp.experiments.enlarging import enlarging_models
 from gcdp.experiments.params import (
     COMMAND,
     profile_names,
@@ -38,20 +39,25 @@ COMMENTS = {
     "features": "Networks that Fig. 8 looks into; released records below weights/, README.md without them.",
     "outpaintings": "Networks that draw one half given the other, for Fig. 9; released records as above.",
     "directions": "Those of Fig. 9 with a network that answers in any direction.",
+    "enlargings": "Domains with super-resolution: two networks, below results/<profile>/models.",
     "report": "Metrics of figures that not every profile has; where it has none, their notebook stands for them.",
-    "models": "To be trained. Released weights below weights/, README.md without them.",
+    "models": "To be trained. Released weights below weights/, or README.md; <also>: more pairs, below data/<profile>.",
     "samples": "Models that draw for Fig. 5, each from results/<profile>/models/<first> and <second>.",
     "evaluations": "Models that the referees score. Where there is but one network, <second> is a file of <first>.",
 }
 NETWORK = "model.safetensors"
 UNRELEASED = "README.md"  # of weights/: a path that is always there and decides nothing
 # Sections with one entry a line.
-FLAT = ("referees", "studies", "features", "outpaintings", "directions", "report", "models", "samples", "evaluations")
+FLAT = (
+    "referees", "studies", "features", "outpaintings", "directions", "enlargings", "report", "models", "samples",
+    "evaluations",
+)  # fmt: skip
 
 REPORTED = {  # folder of metrics -> section of its stages, and their notebook
     "features": ("features", "fig8_kmeans"),
     "outpainting": ("outpaintings", "fig9_outpainting"),
     "any_direction": ("directions", "any_direction"),
+    "super_resolution": ("enlargings", "super_resolution"),
 }
 
 
@@ -97,6 +103,9 @@ def selection(profile: Profile) -> dict[str, Any]:
             domain: _outpaintings(view, domain) for domain, view in seen.items() if view.directions.diagonal
         },
         "directions": {domain: _directions(view, domain) for domain, view in seen.items() if view.directions.any},
+        "enlargings": {
+            domain: _enlargings(view, domain) for domain, view in seen.items() if "cascade" in enlarging_models(view)
+        },
         "report": {},
         "models": _entries(seen, trained_models, _weights),
         "samples": _entries(seen, _sampled, _networks),
@@ -118,11 +127,13 @@ def _entries(seen: dict[str, Profile], choose, more) -> dict[str, dict[str, str]
 
 
 def _evaluated(profile: Profile) -> list[str]:
-    return list(profile.evaluate.models or filter(profile.belongs, profile.models))
+    drawing = [name for name, config in profile.models.items() if profile.belongs(name) and config.kind != "enlarger"]
+    return list(profile.evaluate.models or drawing)
 
 
 def _sampled(profile: Profile) -> list[str]:
-    drawn = [model for model, config in profile.models.items() if config.kind == "diffusion"]
+    kinds = ("diffusion", "cascade")
+    drawn = [model for model, config in profile.models.items() if config.kind in kinds and profile.belongs(model)]
     return list(profile.sample.models or drawn)
 
 
@@ -137,7 +148,11 @@ def trained_models(profile: Profile) -> list[str]:
 
 
 def _weights(profile: Profile, domain: str, model: str) -> dict[str, str]:
-    return {"weights": profile.released_name(domain, model) or UNRELEASED}
+    """Released weights, and further pairs that a training reads: smaller ones; else a part of its own, which decides
+    nothing."""
+    smaller = profile.domain(domain).enlarges
+    also = f"{smaller}/pairs" if smaller else f"{domain}/pairs/train"
+    return {"weights": profile.released_name(domain, model) or UNRELEASED, "also": also}
 
 
 def _features(profile: Profile, domain: str) -> dict[str, str]:
@@ -162,6 +177,11 @@ def _outpaintings(profile: Profile, domain: str) -> dict[str, str]:
         paths[place] = f"{domain}-{name}" if apart else f"{domain}-{first}/{file}"
         taken.add(name)
     return paths
+
+
+def _enlargings(profile: Profile, domain: str) -> dict[str, str]:
+    networks = _networks(profile, domain, enlarging_models(profile)["cascade"])
+    return {"domain": domain, "smaller": profile.domain(domain).enlarges, **networks}
 
 
 def _networks(profile: Profile, domain: str, model: str) -> dict[str, str]:

@@ -18,7 +18,6 @@ from gcdp.experiments.datasets import (
     prepare_pairs,
     prepare_text,
 )
-from gcdp.experiments.directions_record import current as current_directions
 from gcdp.experiments.directions_record import make_directions
 from gcdp.experiments.features import compute, own_trial, planned
 from gcdp.experiments.features import current as current_features
@@ -148,7 +147,8 @@ def training(profile: Profile, task: Task) -> Run:
 def is_done(profile: Profile, task: Task) -> bool:
     """Whether what a task leaves is there, and is that of now; asked once the tasks that it needs are done.
 
-    Of referees it is never said: `make_referees` keeps those that are what training would give, in seconds.
+    Of referees and of the record of Fig. 9 it is never said: `make_referees` and `make_directions` keep what is that
+    of now. Asking computes on a GPU for the record, and a process that has used one cannot start others that do.
     Raises CheckpointError where a network is there that was trained in another way, DataError where data cannot be
     read that no program can draw anew.
     """
@@ -157,14 +157,12 @@ def is_done(profile: Profile, task: Task) -> bool:
         return _has_data(profile, domain)
     if task.kind == "train":
         return is_trained(profile, domain, trial.model if trial else task.model, training(profile, task))
-    if task.kind == "referees":
+    if task.kind == "referees" or (task.kind == "directions" and not trial):
         return False
     if task.kind == "features":
         return current_features(FeatureGrid(profile, domain), trial) is not None
-    if task.kind == "directions" and trial:
-        return is_trained(profile, domain, trial.model, arm_run(profile, domain, trial))
     if task.kind == "directions":
-        return current_directions(profile, domain, _area(profile, domain)) is not None
+        return is_trained(profile, domain, trial.model, arm_run(profile, domain, trial))
     return current(profile, domain, trial, PASS[task.kind], study_identity(profile, domain)) is not None
 
 

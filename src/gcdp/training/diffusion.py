@@ -18,7 +18,7 @@ from gcdp.data.batches import collate
 from gcdp.data.pairs import PairDataset
 from gcdp.diffusion.enlarging import SAMPLING_LEVEL, condition
 from gcdp.diffusion.joint import GaussianCategoricalDiffusion, Noised
-from gcdp.diffusion.schedules import moved, on_host
+from gcdp.diffusion.schedules import moved
 from gcdp.network.unet import LowResolution, UNet
 from gcdp.training.checkpoint import ModelCard, save_model, with_training
 from gcdp.training.curve import Curve
@@ -137,7 +137,7 @@ class DiffusionLoss:
         both = process.gaussian is not None and process.categorical is not None
         t_x, t_y = draw_times(count, process.T, self.config.diagonal if both else 1.0, generator)
         if "labeled" in batch:
-            t_x, t_y = without_layout(t_x, t_y, process.T, ~on_host(batch["labeled"]))
+            t_x, t_y = without_layout(t_x, t_y, process.T, ~batch["labeled"].cpu())  # times are drawn on the CPU
         keep = torch.rand(count, generator=generator) >= self.config.text_drop
         return self.at(batch, t_x, t_y, keep, generator)
 

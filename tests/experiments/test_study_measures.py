@@ -117,13 +117,17 @@ def test_scores_and_curves_have_the_form_that_figures_take(made):
 
 
 def plan(**models):
-    study = SimpleNamespace(models=("joint", "gaussian"), full_size=("longer", "other"))
-    return SimpleNamespace(study=study, model=lambda name: SimpleNamespace(layout=name != "longer"))
+    study = SimpleNamespace(models=("joint", "gaussian"), full_size=("longer", "other", "eps"))
+    return SimpleNamespace(
+        study=study,
+        model=lambda name: SimpleNamespace(layout=name not in ("longer", "eps", "gaussian")),
+        diffusion_for=lambda name: "eps" if name == "eps" else "v",
+    )
 
 
 def test_every_claim_has_its_interval():
-    made = bits.study(joint=0.9, gaussian=0.3, longer=0.4, other=0.8)
-    for size, model in ((8, "longer"), (8, "other")):
+    made = bits.study(joint=0.9, gaussian=0.3, longer=0.4, other=0.8, eps=0.35)
+    for size, model in ((8, "longer"), (8, "other"), (8, "eps")):
         for seed in range(3):
             del made.tests[Trial(model, size, seed)]
     rivals = {
@@ -134,7 +138,7 @@ def test_every_claim_has_its_interval():
     found = claims(made, plan(), rivals)
     assert list(found["C1"]) == ["8", "16"] and found["C1"]["8"]["j"]["low"] > 0
     assert found["C2"]["j"]["pairs"] == [8, 16]
-    assert set(found["C3"]) == {"longer"} and set(found["settings"]) == {"other"}
+    assert set(found["C3"]) == {"longer"} and set(found["settings"]) == {"other", "eps"}
     assert set(found["C4"]) == {"two_stage"}
     aligned = found["C4"]["two_stage"]
     assert aligned["value"] == pytest.approx(0.5 - rivals["two_stage"].chosen.value("miou")) and aligned["seeds"] == [

@@ -32,8 +32,8 @@ def claims(study: Study, profile: Profile, evaluations: Mapping[str, EvaluationR
 
     Returns {"C1": {pairs: {measure: estimate}}, "C2": {measure: {"per_halving", "smallest_minus_all", "pairs"}},
     "C3": {model: {measure: estimate}}, "C4": {model: estimate}, "settings": {model: {measure: estimate}}}: estimates
-    of differences, ours minus theirs, each with the number of captions "n" and of "seeds". "settings" are joint models
-    of other settings. What was not trained, or does not apply, is absent.
+    of differences, ours minus theirs, each with the number of captions "n" and of "seeds". "settings" are models of
+    another process, joint or not. What was not trained, or does not apply, is absent.
     """
     plan = profile.study
     ours, theirs = plan.models[:2]
@@ -45,13 +45,14 @@ def claims(study: Study, profile: Profile, evaluations: Mapping[str, EvaluationR
         for model in plan.full_size
         if sizes and seeds_of(study, ours, sizes[-1], model, sizes[-1])
     }
-    image_only = {model for model in plan.full_size if not profile.model(model).layout}
+    process = profile.diffusion_for(theirs)
+    longer = {m for m in plan.full_size if not profile.model(m).layout and profile.diffusion_for(m) == process}
     return {
         "C1": {str(pairs): compare(study, ours, theirs, pairs, keys) for pairs in sizes},
         "C2": {key: found for key, found in grown.items() if found is not None},
-        "C3": {model: found for model, found in at_all.items() if model in image_only},
+        "C3": {model: found for model, found in at_all.items() if model in longer},
         "C4": _aligned(study, ours, sizes[-1], evaluations) if sizes else {},
-        "settings": {model: found for model, found in at_all.items() if model not in image_only},
+        "settings": {model: found for model, found in at_all.items() if model not in longer},
     }
 
 

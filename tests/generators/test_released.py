@@ -1,5 +1,6 @@
 """What is released is what the profile asks for, loads without code, and draws pairs. Seed 0."""
 
+import shutil
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -36,6 +37,9 @@ FOLDERS = sorted(
 CAPTION = caption_with([0, 2, 8, 10, 13], CITYSCAPES)  # road, building, vegetation, sky, car
 
 each_domain = pytest.mark.parametrize("domain", load_profile("toy").domains)
+each_own_size = pytest.mark.parametrize(
+    "domain", [name for name, data in load_profile("toy").domains.items() if not data.enlarges]
+)
 each_release = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 
 
@@ -52,10 +56,13 @@ def test_toy_and_toy_scratch_differ_only_in_what_is_released():
 def test_every_model_of_the_default_run_is_released(domain):
     toy = load_profile("toy", domain)
     used = {*toy.evaluate.models, *toy.sample.models}
-    used |= {part for model in used for part in toy.model(model).parts.values()}
-    referees = [part for part in REFEREES if settings_of_referee(toy, part).name]
-    names = [*(model for model in used if toy.model(model).trained), *referees, "study"]
-    assert all((WEIGHTS / f"toy-{domain}-{name}").is_dir() for name in names)
+    names = {f"{domain}-{part}" for part in REFEREES if settings_of_referee(toy, part).name}
+    names |= {f"{domain}-{model}" for model in used if toy.model(model).trained}
+    names |= {
+        f"{toy.domain_of(domain, role)}-{part}" for model in used for role, part in toy.model(model).parts.items()
+    }
+    names |= set() if toy.domain(domain).enlarges else {f"{domain}-study"}
+    assert all((WEIGHTS / f"toy-{name}").is_dir() for name in names)
 
 
 @each_domain
@@ -74,7 +81,7 @@ def test_a_released_referee_is_what_its_profile_asks_for(domain, part):
     }
 
 
-@each_domain
+@each_own_size
 def test_the_released_study_is_a_part_of_what_its_profile_asks_for(domain):
     """Its trainings take days on a laptop: what is not there yet is said in README."""
     study, profile = Study.load(WEIGHTS / f"toy-{domain}-study"), load_profile("toy", domain)
@@ -90,7 +97,7 @@ def test_the_released_study_is_a_part_of_what_its_profile_asks_for(domain):
     assert (WEIGHTS / f"toy-{domain}-study" / RELEASE).stat().st_size < 1e6
 
 
-@each_domain
+@each_own_size
 def test_released_features_are_those_of_the_released_networks_on_the_grid_of_the_profile(domain):
     records, profile = FeatureRecords.load(WEIGHTS / f"toy-{domain}-features"), load_profile("toy", domain)
     grid, pairs = profile.features, profile.domain(domain).counts["train"]
@@ -105,7 +112,7 @@ def test_released_features_are_those_of_the_released_networks_on_the_grid_of_the
     assert len({record.identity for record in records.by_name().values()}) == 1 and records.baselines is not None
 
 
-@each_domain
+@each_own_size
 def test_released_directions_are_those_of_the_released_networks_and_the_settings_of_the_profile(domain):
     record, profile = DirectionsRecord.load(WEIGHTS / f"toy-{domain}-directions"), load_profile("toy", domain)
     assert record.settings == settings_of(profile) and set(record.networks) == set(profile.directions.networks)
@@ -162,3 +169,10 @@ def test_released_faces_have_the_parts_and_the_hat_that_their_captions_name():
 def test_a_release_loads_as_a_finite_network(folder):
     unet, process, _ = load_model(folder)
     assert all(bool(p.isfinite().all()) for p in unet.parameters()) and process.T == 1000
+
+
+def test_both_released_networks_of_super_resolution_load_as_one_generator(tmp_path):
+    for part, name in (("base", "toy-streets-joint"), ("enlarger", "toy-streets_large-enlarger")):
+        shutil.copytree(WEIGHTS / name, tmp_path / part)
+    pairs = gcdp.load_pipeline(tmp_path).sample([CAPTION], num_steps=4, guidance=2.0, seed=0)
+    assert pairs.images.shape == (1, 64, 128, 3) and pairs.layouts.shape == (1, 64, 128)

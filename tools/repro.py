@@ -2,9 +2,10 @@
 
 Usage: python tools/repro.py
 
-First each domain of the selected profile has a `dvc repro` of its own, up to its trained models. Then stages that do
-not need each other run side by side: evaluations and samples, the longest; claims and figures; figures that show a
-study. A last `dvc repro` runs the rest. Plain `dvc repro` runs the same stages one after the other.
+First each domain of the selected profile has a `dvc repro` of its own, up to its trained models; domains of
+super-resolution come after those that they enlarge. Then stages that do not need each other run side by side:
+evaluations and samples, the longest; claims and figures; figures that show a study. A last `dvc repro` runs the rest.
+Plain `dvc repro` runs the same stages one after the other.
 """
 
 import os
@@ -61,19 +62,20 @@ def figures(chosen: dict, of_study: bool) -> list[str]:
 def main() -> int:
     """Run everything; returns the first exit status that is not 0."""
     chosen = selected()
-    domains = chosen["domains"]
     up_to_models = {
         domain: [
             f"text@{domain}",
             f"evaluators@{domain}",
             *(f"train@{key}" for key, entry in chosen["models"].items() if entry["domain"] == domain),
         ]
-        for domain in domains
+        for domain in chosen["domains"]
     }
+    own_size = {domain: stages for domain, stages in up_to_models.items() if domain in chosen["tables"]}
+    larger = {domain: stages for domain, stages in up_to_models.items() if domain not in own_size}
     drawn = [f"evaluate@{key}" for key in chosen["evaluations"]] + [f"sample@{key}" for key in chosen["samples"]]
     claims = [f"claim@{domain}" for domain in chosen["studies"]]
     rounds = (drawn, claims + figures(chosen, of_study=False), figures(chosen, of_study=True))
-    for jobs in (up_to_models, *map(singles, rounds)):
+    for jobs in (own_size, larger, *map(singles, rounds)):
         if jobs and (failed := side_by_side(jobs, min(WORKERS, len(jobs)))):
             return failed
     return run("rest", [], CORES)

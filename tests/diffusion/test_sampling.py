@@ -142,7 +142,7 @@ def test_any_eta_keeps_the_noise_level_of_the_state_it_reaches(eta):
     assert torch.equal(states[0], x0)
 
 
-def test_the_last_labels_are_the_mode_or_a_draw():
+def test_the_last_labels_are_the_mode_a_draw_or_the_estimate_of_the_network():
     probs = torch.tensor([0.2, 0.5, 0.3])
     alone = GaussianCategoricalDiffusion(None, CategoricalDiffusion(K, SCHEDULE))
     predict = lambda x, y, *levels: (None, probs.log().view(1, K, 1, 1).expand(len(y), -1, 8, 8))  # noqa: E731
@@ -156,6 +156,12 @@ def test_the_last_labels_are_the_mode_or_a_draw():
     assert earlier[0] == {0, 1, 2}  # only the last jump takes the mode
     assert set(drawn["mode"].flatten().tolist()) == {1}
     assert set(drawn["sample"].flatten().tolist()) == {0, 1, 2}
+    # by Bayes' rule a label at t = 500 is four times as likely to be the clean one as before: 0.2 becomes the mode
+    kept, estimated = (
+        ReverseProcess(alone, settings(2, final=final)).run(predict, (8, 8), noise_of(8))[1]
+        for final in ("mode", "estimate")
+    )
+    assert set(kept.flatten().tolist()) == {0, 1, 2} and set(estimated.flatten().tolist()) == {1}
 
 
 def test_labels_are_drawn_with_their_probabilities():

@@ -17,13 +17,15 @@ from gcdp.experiments.enlarging import INTERPOLATED, enlarged_pairs, enlarging_m
 from gcdp.experiments.models import fit, open_model, weight_files
 from gcdp.experiments.profile import load_profile
 from gcdp.experiments.selection import selection, trained_models
+from gcdp.experiments.sweep import Sweep
+from gcdp.generators.cascade import Cascade, CascadeConfig
 
 SMALL = PROFILE["domains"]["streets"]
 LARGE = SMALL | {"size": [16, 32], "rescale": [1.0, 1.0], "enlarges": "streets"}
 MODELS = {
     "joint": {},
     "enlarger": {"kind": "enlarger", "options": {"crop": [8, 16]}},
-    "cascade": {"kind": "cascade", "parts": {"base": "joint", "enlarger": "enlarger"}},
+    "cascade": {"kind": "cascade", "parts": {"base": "joint", "enlarger": "enlarger"}, "options": {"level": 0.5}},
     "resized": {"kind": "resized", "parts": {"base": "joint"}},
 }
 SECTIONS = {
@@ -83,7 +85,7 @@ def test_training_takes_crops_of_both_sizes(profile):
     assert isinstance(run.pairs.low, PairStore) and run.pairs.low.size == (8, 16)
 
 
-def test_two_networks_draw_as_one_and_interpolation_is_their_rival(profile):
+def test_two_networks_draw_as_one_and_interpolation_is_their_rival(profile, tmp_path):
     fit(load_profile("tiny", "streets"), "joint", runs.prepare_run("tiny", "streets", "joint"))
     fit(profile, "enlarger", runs.prepare_run(profile, "streets_large", "enlarger"))
     assert enlarging_models(profile) == {"cascade": "cascade", "resized": "resized"}
@@ -97,6 +99,9 @@ def test_two_networks_draw_as_one_and_interpolation_is_their_rival(profile):
 
     world, rows = enlarged_pairs(profile, "streets_large", cascade.enlarger, (0.0, 0.5), 2)
     assert list(rows) == [INTERPOLATED, "level 0", "level 0.5"] and world.images.shape == (2, 16, 32, 3)
+    again = Cascade(cascade.base, cascade.enlarger, CascadeConfig(level=0.0))
+    kept = [Sweep(model, world, profile.sampling, 0, tmp_path, []).identity for model in (cascade, again)]
+    assert cascade.config.level == 0.5 and kept[0] != kept[1]  # pairs of another level are drawn anew
 
     class Referee:
         def read(self, images):

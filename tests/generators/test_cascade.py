@@ -10,7 +10,7 @@ from worlds.tiny import NETWORK, PROCESS, SIZE, TABLE, StubEncoder, awake
 import gcdp.generators.loading as loading
 from gcdp.data.classes import ClassTable
 from gcdp.errors import ConfigError, DataError
-from gcdp.generators.cascade import Cascade, Enlarger, enlarging_seed
+from gcdp.generators.cascade import Cascade, CascadeConfig, Enlarger, enlarging_seed
 from gcdp.generators.loading import load_pipeline
 from gcdp.generators.pipeline import Pipeline
 from gcdp.training.checkpoint import ModelCard, save_model
@@ -72,6 +72,16 @@ def test_everything_given_decides_the_result(cascade, change):
     }[change]  # fmt: skip
     one, other = (cascade.enlarger.enlarge(num_steps=2, **each) for each in (given, given | changed))
     assert not np.array_equal(one.images, other.images)
+
+
+def test_a_cascade_enlarges_as_its_settings_say(cascade):
+    quiet = Cascade(cascade.base, cascade.enlarger, CascadeConfig(level=0.0, guidance=2.0))
+    drawn, told = quiet.sample(CAPTIONS[:2], 2), cascade.sample(CAPTIONS[:2], 2, level=0.0, enlarging_guidance=2.0)
+    assert np.array_equal(drawn.images, told.images) and drawn.settings["enlarging_level"] == 0.0
+    assert not np.array_equal(drawn.images, cascade.sample(CAPTIONS[:2], 2).images)
+    for wrong in ({"level": 1.5}, {"guidance": -1.0}, {"final": "best"}):
+        with pytest.raises(ConfigError, match=f"^{next(iter(wrong))} "):
+            CascadeConfig(**wrong)
 
 
 def test_a_folder_with_two_models_is_a_cascade(cascade, tmp_path, monkeypatch):

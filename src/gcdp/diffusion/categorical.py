@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gcdp.diffusion.class_terms import picked, picked_and_summed
 from gcdp.diffusion.schedules import NoiseSchedule, exact_dtype, moved, on_host, placed
 from gcdp.errors import ConfigError
 
@@ -95,57 +96,64 @@ class CategoricalDiffusion:
         """KL( q(y_s | y_t, y_0) || plug-in step of p0 ) per pixel, nats, (B, H, W); Eq. 19 at s = t - 1.
 
         At s = 0 it is -log p(y_0 | y_t), the negative log-likelihood. The true posterior takes one value at y_t,
-        one at y_0 and one everywhere else, so the sum over classes needs two gathers and one sum of log p.
+        one at y_0 and one everywhere else, so the sum over classes needs two gathers and one sum of log p. Every term
+        is as small as the probability to leave y_t, so that T * KL keeps its digits in float32.
 
         Args:
-            log_p0: log-probabilities over y_0, (B, K, H, W).
+            log_p0: log-probabilities over y_0, or scores whose softmax these are, (B, K, H, W).
             y0, y_t: labels (B, H, W).
         """
         self._check(y0)
         _, ab_s, a = self.schedule.jump(t, s, y0)
-        stay, keep = (1 - a) / self.num_classes, (1 - ab_s) / self.num_classes  # floors of the two brackets
         same = y_t == y0
-        cases = zip(*(self._posterior_values(t, s, y0, case) for case in (True, False)), strict=True)
-        q_rest, q_t, q_0, negative_entropy = (
+        cases = zip(*(self._true_values(t, s, y0, case) for case in (True, False)), strict=True)
+        q_rest, q_0, leave, constant = (
             torch.where(same, placed(if_same, log_p0), placed(if_not, log_p0)) for if_same, if_not in cases
         )
-        log_prior = torch.logaddexp(placed(ab_s[:, None].log(), log_p0) + log_p0, placed(keep[:, None].log(), log_p0))
-        prior_t = log_prior.gather(1, y_t[:, None])[:, 0]
-        prior_0 = log_prior.gather(1, y0[:, None])[:, 0]
-        rest = log_prior.sum(1) - prior_t - prior_0 * ~same
-        # log p_j = log_prior_j + log(stay + a 1(j = y_t)) - log(stay + a prior_t), all relative to log(stay)
-        log_norm = torch.log1p(placed(a / stay, log_p0) * prior_t.exp())
-        return negative_entropy - (q_rest * rest + q_t * prior_t + q_0 * prior_0) + log_norm
+        # K times the second bracket: near t = T it is close to 1, and so are its logarithms to 0
+        signal, floor, odds = (placed(v, log_p0) for v in (self.num_classes * ab_s, 1 - ab_s, ((1 - a) / a).log()))
+        at_0, at_t, total = picked_and_summed(log_p0, y0, y_t, signal[:, None], floor[:, None])
+        prior_0, prior_t = (torch.logaddexp(at + signal.log(), floor.log()) for at in (at_0, at_t))
+        rest = total - prior_t - prior_0 * ~same
+        return constant - q_rest * rest - q_0 * prior_0 + leave * prior_t + _softplus(odds - prior_t)
 
-    def _posterior_values(
-        self, t: Tensor, s: Tensor, like: Tensor, same: bool
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def nll(self, log_p0: Tensor, y0: Tensor, y_t: Tensor, t: Tensor) -> Tensor:
+        """-log p(y_0 | y_t) of the plug-in step to s = 0 per pixel, nats, (B, H, W): `kl` there, by two gathers.
+
+        Raises ValueError where t is 0.
+        """
+        self._check(y0)
+        _, _, ab_t = self.schedule.jump(t, torch.zeros_like(on_host(t)), y0)
+        gain = self.num_classes * ab_t / (1 - ab_t)  # how much likelier y_t is kept than drawn
+        at_0, at_t = picked(log_p0, y0, y_t)
+        kept = placed(gain.log1p(), log_p0) * (y_t == y0)
+        return _softplus(at_t + placed(gain.log(), log_p0)) - at_0 - kept
+
+    def _true_values(self, t: Tensor, s: Tensor, like: Tensor, same: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What q(y_s | y_t, y_0) takes on where y_t is or is not the `same` as y_0, float64 (B, 1, 1) on the CPU.
 
-        Its value at every other class, at y_t, at y_0 (0 where that is y_t), and the sum of q log q, from which
-        log((stay + a) / stay), the gain of y_t in the step, is taken already.
+        Its value at every class but the two, at y_0 (0 where that is y_t), all that is not at y_t, and what of the KL
+        does not depend on p0: the sum of q log(q / stay), less what `kl` adds of the normalizers.
         """
         K = self.num_classes
         ab_t, ab_s, a = self.schedule.jump(t, s, like)
-        stay, keep = (1 - a) / K, (1 - ab_s) / K
-        norm = (1 - ab_t) / K + ab_t * same  # q(y_t | y_0)
-        q_rest = stay * keep / norm
-        q_t = (stay + a) * (keep + ab_s * same) / norm
-        q_0 = stay * (keep + ab_s) / norm * (not same)
-        negative_entropy = (K - 2 + same) * q_rest.xlogy(q_rest) + q_t.xlogy(q_t) + q_0.xlogy(q_0)
-        return q_rest, q_t, q_0, negative_entropy - q_t * torch.log1p(a / stay)
+        floor, prior_0 = 1 - ab_s, 1 - ab_s + K * ab_s  # K times the second bracket, elsewhere and at y_0
+        prior_t = prior_0 if same else floor
+        norm = (1 - ab_t + K * ab_t * same) * K  # K^2 times q(y_t | y_0)
+        q_rest, q_0 = (1 - a) * floor / norm, (1 - a) * prior_0 / norm * (not same)
+        leave = (1 - a) * (K - prior_t) / norm
+        known = (K - 2 + same) * q_rest.xlogy(floor) + q_0.xlogy(prior_0) + (1 - leave).xlogy(prior_t)
+        odds = ((1 - a) / a).log()
+        return q_rest, q_0, leave, known - odds - _softplus(prior_t.log() - odds)
 
     def loss(self, logits: Tensor, y0: Tensor, y_t: Tensor, t: Tensor) -> Tensor:
         """Bound per example in nats a pixel, (B,), for head outputs `logits` (B, K, H, W); zero where t = 0."""
         t = on_host(t)
         alive = t.clamp(min=1)
-        s = alive - 1 if self.bound == "step" else torch.zeros_like(alive)
-        # one step changes little and T is large: in float32 the rounding of the KL shows in T * KL, so "step" wants
-        # float64; a device without it falls back to float32, and "jump" is the better bound there
-        logits = logits.to(exact_dtype(logits.device)) if self.bound == "step" else logits.float()
-        loss = self.kl(torch.log_softmax(logits, 1), y0, y_t, alive, s).mean((1, 2)).float()
         if self.bound == "step":
-            loss = loss * self.schedule.T
+            loss = self.schedule.T * self.kl(logits.float(), y0, y_t, alive, alive - 1).mean((1, 2))
+        else:
+            loss = self.nll(logits.float(), y0, y_t, alive).mean((1, 2))
         if self.p2:
             loss = loss * placed((1 - self.schedule.at(t, loss)).sqrt(), loss)
         return loss * placed(t > 0, loss)
@@ -167,3 +175,8 @@ class CategoricalDiffusion:
     def _check(self, labels: Tensor) -> None:
         if labels.dtype != torch.int64 or labels.ndim != 3:
             raise ValueError(f"labels must be int64 (B, H, W), got {labels.dtype} {tuple(labels.shape)}")
+
+
+def _softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)); exact in float64 too, whose digits end at exp(-40)."""
+    return torch.nn.functional.softplus(x, threshold=40.0)

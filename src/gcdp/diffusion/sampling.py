@@ -102,6 +102,9 @@ def dynamic_threshold(x0: Tensor, quantile: float) -> Tensor:
     return x0.clamp(-limit, limit) / limit
 
 
+FINALS = ("mode", "sample", "estimate")
+
+
 @dataclass(frozen=True)
 class ReverseSettings:
     """How the reverse process is walked.
@@ -110,7 +113,8 @@ class ReverseSettings:
         num_steps: jumps, 1..T; the network runs once in each, twice with guidance.
         eta: 1 is ancestral sampling of the image, 0 is DDIM; labels are always drawn from their posterior.
         threshold: quantile of dynamic thresholding of x_0; 0 only clamps to [-1, 1].
-        final: "mode" takes the likeliest label at the last step, "sample" draws it.
+        final: "mode" takes the likeliest label at the last step, "sample" draws it, and "estimate" takes the likeliest
+            by the network alone, so that a label that is left of the noise does not speak for itself once more.
         order: 2 extrapolates the clean image from the last two estimates (`MultistepEstimate`); it needs eta = 0.
     """
 
@@ -121,8 +125,8 @@ class ReverseSettings:
     order: int = 1
 
     def __post_init__(self) -> None:
-        if self.final not in ("mode", "sample"):
-            raise ConfigError(f"final must be 'mode' or 'sample', got '{self.final}'")
+        if self.final not in FINALS:
+            raise ConfigError(f"final must be one of {', '.join(FINALS)}, got '{self.final}'")
         if not 0 <= self.eta <= 1 or not 0 <= self.threshold <= 1:
             raise ConfigError(f"eta and threshold must lie in 0..1, got {self.eta} and {self.threshold}")
         if self.order not in (1, 2) or (self.order == 2 and self.eta > 0):
@@ -203,11 +207,11 @@ class Walker:
         return mean + std * self.noise.normal(*x.shape[1:])
 
     def _jump_layout(self, logits: Tensor, y: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        uniform, last = self.noise.uniform(*y.shape[1:]), int(s[0]) == 0
+        if last and self.settings.final == "estimate":
+            return logits.argmax(1)
         posterior = self.process.categorical.q_posterior(logits.float().softmax(1), y, t, s)
-        uniform = self.noise.uniform(*y.shape[1:])
-        if int(s[0]) == 0 and self.settings.final == "mode":
-            return posterior.argmax(1)
-        return draw_labels(posterior, uniform)
+        return posterior.argmax(1) if last and self.settings.final == "mode" else draw_labels(posterior, uniform)
 
 
 class ReverseProcess:

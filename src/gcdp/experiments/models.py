@@ -115,7 +115,8 @@ def open_model(profile: Profile, domain: str, model: str, folder: Path | None = 
         return _pixel_classifier(profile, domain, model)
     if config.kind in COMPOSED:
         folders = (part_folder(profile, domain, model, role) for role in KINDS[config.kind])
-        return COMPOSED[config.kind](*(load_pipeline(each, text_folder=text) for each in folders))
+        own = {"config": options(profile, model)} if config.kind == "cascade" else {}
+        return COMPOSED[config.kind](*(load_pipeline(each, text_folder=text) for each in folders), **own)
     return load_pipeline(folder or model_folder(profile, domain, model), text_folder=text)
 
 

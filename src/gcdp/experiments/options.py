@@ -5,11 +5,17 @@ from __future__ import annotations
 from gcdp.data.enlarging import EnlargerConfig
 from gcdp.errors import ConfigError
 from gcdp.experiments.profile import Profile
+from gcdp.generators.cascade import CascadeConfig
 from gcdp.generators.latent import LatentConfig
 from gcdp.generators.pixel_classifier import PixelClassifierConfig
 from gcdp.validation import build
 
-OPTIONS = {"latent": LatentConfig, "pixel_classifier": PixelClassifierConfig, "enlarger": EnlargerConfig}
+OPTIONS = {
+    "latent": LatentConfig,
+    "pixel_classifier": PixelClassifierConfig,
+    "enlarger": EnlargerConfig,
+    "cascade": CascadeConfig,
+}
 
 
 def options(profile: Profile, model: str):

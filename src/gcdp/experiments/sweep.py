@@ -20,10 +20,12 @@ from gcdp.experiments.profile import Profile
 from gcdp.experiments.records import EvaluationRecord, GuidanceCurve, RefereeRecord
 from gcdp.experiments.referees import open_referees
 from gcdp.experiments.sections import SamplingConfig
+from gcdp.generators.cascade import Cascade
 from gcdp.generators.external import open_external
 from gcdp.generators.samples import Samples, joined
 from gcdp.provenance import source_fingerprint
 from gcdp.storage import fingerprint, sha256
+from gcdp.validation import to_dict
 
 
 class Sweep:
@@ -58,6 +60,7 @@ class Sweep:
         decisive = {"weights": weights, "captions": captions, "settings": self.sampling.keywords(), "seed": self.seed}
         code = source_fingerprint(type(self.model).__module__)
         decisive |= {"given": {name: _described(value) for name, value in self.given.items()}} if self.given else {}
+        decisive |= {"cascade": to_dict(self.model.config)} if isinstance(self.model, Cascade) else {}
         return fingerprint({**decisive, "dtype": self.model.dtype, "code": code})
 
     def draw(self, guidance: float) -> Samples:

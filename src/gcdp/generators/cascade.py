@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from gcdp.data.enlarging import FACTOR
 from gcdp.data.images import to_tensor
 from gcdp.diffusion.enlarging import SAMPLING_LEVEL, condition
 from gcdp.diffusion.joint import GaussianCategoricalDiffusion
-from gcdp.diffusion.sampling import Guidance, Noise, ReverseProcess, ReverseSettings
+from gcdp.diffusion.sampling import FINALS, Guidance, Noise, ReverseProcess, ReverseSettings
 from gcdp.errors import ConfigError, DataError
 from gcdp.generators.composed import Composed
 from gcdp.generators.guided import GuidedNetwork
@@ -23,10 +23,30 @@ from gcdp.generators.pipeline import Pipeline, arrays, batches_shown, checked_ca
 from gcdp.generators.samples import Samples
 from gcdp.network.unet import LowResolution, UNet
 from gcdp.training.checkpoint import ModelCard
+from gcdp.validation import require_one_of, require_range
 
 ENLARGING_STREAM = (
     0xE17A  # mixed into a sample's seed: enlarging must not reuse the random numbers of the first network
 )
+
+
+@dataclass(frozen=True)
+class CascadeConfig:
+    """How drawn pairs are enlarged.
+
+    Args:
+        level: of the noise that they get, 0..1.
+        guidance, final: of the second network, as in `Enlarger.enlarge`.
+    """
+
+    level: float = SAMPLING_LEVEL
+    guidance: float = 1.0
+    final: str = "mode"
+
+    def __post_init__(self) -> None:
+        require_one_of("final", self.final, FINALS)
+        require_range(self, "level", 0, 1)
+        require_range(self, "guidance", 0)
 
 
 class Enlarger:
@@ -123,10 +143,12 @@ class Enlarger:
 class Cascade(Composed):
     """A first network and one that enlarges what it draws, used one after the other as one generator.
 
+    `config` says how it enlarges where `sample` is not told.
+
     Raises ConfigError where the two do not fit: other classes, halves or sizes.
     """
 
-    def __init__(self, base: Pipeline, enlarger: Enlarger):
+    def __init__(self, base: Pipeline, enlarger: Enlarger, config: CascadeConfig = CascadeConfig()):
         size = tuple(FACTOR * side for side in base.card.size)
         if size != tuple(enlarger.card.size) or base.classes != enlarger.classes:
             raise ConfigError(
@@ -139,7 +161,7 @@ class Cascade(Composed):
                 "one network has a half that the other lacks: train both with the same `image` and `layout`"
             )
         super().__init__(base, enlarger)
-        self.base, self.enlarger = base, enlarger
+        self.base, self.enlarger, self.config = base, enlarger, config
 
     def sample(
         self,
@@ -148,8 +170,8 @@ class Cascade(Composed):
         guidance: float | Sequence[float] | Guidance = 2.0,
         seed: int | Sequence[int] = 0,
         *,
-        level: float = SAMPLING_LEVEL,
-        enlarging_guidance: float | Sequence[float] | Guidance = 1.0,
+        level: float | None = None,
+        enlarging_guidance: float | Sequence[float] | Guidance | None = None,
         progress: bool = False,
         on_step=None,
         **reverse: Any,
@@ -157,7 +179,8 @@ class Cascade(Composed):
         """Draw one pair for each caption at the larger size; arguments as in `Pipeline.sample`, without known halves.
 
         The first network draws what `base.sample` does with the same arguments. Each takes `num_steps` jumps, and
-        `on_step` sees those of the first. `level` and `enlarging_guidance` are those of `Enlarger.enlarge`.
+        `on_step` sees those of the first. `level` and `enlarging_guidance` are those of `Enlarger.enlarge`, by default
+        those of `config`; so is `final` of the second network, unless it is named here for both.
 
         Raises ConfigError and DataError as `Pipeline.sample` and `Enlarger.enlarge` do.
         """
@@ -167,8 +190,11 @@ class Cascade(Composed):
         common = {"num_steps": num_steps, "progress": progress, **reverse}
         first = self.base.sample(captions, guidance=guidance, seed=seed, on_step=on_step, **common)
         seeds = [enlarging_seed(each) for each in first.seeds]
+        level = self.config.level if level is None else level
+        scale = self.config.guidance if enlarging_guidance is None else enlarging_guidance
+        given = first.captions, first.images, first.layouts
         second = self.enlarger.enlarge(
-            first.captions, first.images, first.layouts, guidance=enlarging_guidance, seed=seeds, level=level, **common
+            *given, guidance=scale, seed=seeds, level=level, **{"final": self.config.final, **common}
         )
         named = {f"enlarging_{key}": value for key, value in second.settings.items()}
         return Samples(second.images, second.layouts, first.captions, first.seeds, {**first.settings, **named})

@@ -45,6 +45,9 @@ def millions(**changes) -> float:
         return UNet(UNetConfig(**changes)).num_parameters() / 1e6
 
 
+PAPER_SIZED = ("cityscapes", "cityscapes-best", "celeba", "celeba-best")
+
+
 def test_paper_sizes():
     assert millions() == pytest.approx(697.4, rel=0.05)
     deepest = (False, False, False, True)
@@ -52,12 +55,19 @@ def test_paper_sizes():
     assert super_resolution == pytest.approx(717.2, rel=0.05)
 
 
-@pytest.mark.parametrize(("profile", "low", "high"), [("toy", 1, 6), ("smoke", 0, 0.5), ("cityscapes", 660, 735)])
-def test_sizes_of_profiles(profile, low, high):
-    width = 1024 if profile == "cityscapes" else 384
-    config = load_profile(profile).unet_for("joint", 20, width)
+@pytest.mark.parametrize(
+    ("profile", "model", "low", "high"),
+    [
+        ("toy", "joint", 1, 6),
+        ("smoke", "joint", 0, 0.5),
+        *((name, model, 660, 735) for name in PAPER_SIZED for model in ("joint", "enlarger")),
+    ],
+)
+def test_sizes_of_profiles(profile, model, low, high):
+    config = load_profile(profile).unet_for(model, 20, 1024 if profile in PAPER_SIZED else 384)
     with torch.device("meta"):
         assert low < UNet(config).num_parameters() / 1e6 < high
+    assert config.low_resolution == (model == "enlarger")
 
 
 def test_heads_compute_in_float32_under_autocast():

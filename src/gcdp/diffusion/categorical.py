@@ -107,15 +107,14 @@ class CategoricalDiffusion:
         _, ab_s, a = self.schedule.jump(t, s, y0)
         same = y_t == y0
         cases = zip(*(self._true_values(t, s, y0, case) for case in (True, False)), strict=True)
-        q_rest, q_0, leave, constant = (
+        of_all, of_0, of_t, constant = (
             torch.where(same, placed(if_same, log_p0), placed(if_not, log_p0)) for if_same, if_not in cases
         )
         # K times the second bracket: near t = T it is close to 1, and so are its logarithms to 0
         signal, floor, odds = (placed(v, log_p0) for v in (self.num_classes * ab_s, 1 - ab_s, ((1 - a) / a).log()))
         at_0, at_t, total = picked_and_summed(log_p0, y0, y_t, signal[:, None], floor[:, None])
         prior_0, prior_t = (torch.logaddexp(at + signal.log(), floor.log()) for at in (at_0, at_t))
-        rest = total - prior_t - prior_0 * ~same
-        return constant - q_rest * rest - q_0 * prior_0 + leave * prior_t + _softplus(odds - prior_t)
+        return constant - of_all * total - of_0 * prior_0 + of_t * prior_t + _softplus(odds - prior_t)
 
     def nll(self, log_p0: Tensor, y0: Tensor, y_t: Tensor, t: Tensor) -> Tensor:
         """-log p(y_0 | y_t) of the plug-in step to s = 0 per pixel, nats, (B, H, W): `kl` there, by two gathers.
@@ -130,10 +129,10 @@ class CategoricalDiffusion:
         return _softplus(at_t + placed(gain.log(), log_p0)) - at_0 - kept
 
     def _true_values(self, t: Tensor, s: Tensor, like: Tensor, same: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What q(y_s | y_t, y_0) takes on where y_t is or is not the `same` as y_0, float64 (B, 1, 1) on the CPU.
+        """What q(y_s | y_t, y_0) decides of the KL where y_t is or is not the `same` as y_0.
 
-        Its value at every class but the two, at y_0 (0 where that is y_t), all that is not at y_t, and what of the KL
-        does not depend on p0: the sum of q log(q / stay), less what `kl` adds of the normalizers.
+        Float64 (B, 1, 1) on the CPU: coefficients of the logarithms of the model's second bracket, summed over all classes, at y_0 and at y_t, and
+        what does not depend on p0: the sum of q log q, less what `kl` adds of the normalizers.
         """
         K = self.num_classes
         ab_t, ab_s, a = self.schedule.jump(t, s, like)
@@ -141,10 +140,11 @@ class CategoricalDiffusion:
         prior_t = prior_0 if same else floor
         norm = (1 - ab_t + K * ab_t * same) * K  # K^2 times q(y_t | y_0)
         q_rest, q_0 = (1 - a) * floor / norm, (1 - a) * prior_0 / norm * (not same)
-        leave = (1 - a) * (K - prior_t) / norm
+        leave = (1 - a) * (K - prior_t) / norm  # 1 - q at y_t
         known = (K - 2 + same) * q_rest.xlogy(floor) + q_0.xlogy(prior_0) + (1 - leave).xlogy(prior_t)
         odds = ((1 - a) / a).log()
-        return q_rest, q_0, leave, known - odds - _softplus(prior_t.log() - odds)
+        constant = known - odds - _softplus(prior_t.log() - odds)
+        return q_rest, q_0 - q_rest * (not same), q_rest + leave, constant
 
     def loss(self, logits: Tensor, y0: Tensor, y_t: Tensor, t: Tensor) -> Tensor:
         """Bound per example in nats a pixel, (B,), for head outputs `logits` (B, K, H, W); zero where t = 0."""

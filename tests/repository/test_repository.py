@@ -171,6 +171,12 @@ def test_profile_loads(name):
     load_profile(name)
 
 
+def test_shell_scripts_can_be_read_and_run():
+    for path in git_files("*.sh", ".ci/run"):
+        assert subprocess.run(["bash", "-n", path]).returncode == 0
+        assert os.access(path, os.X_OK), f"{path} cannot be run: chmod +x"
+
+
 def test_license_is_the_declared_one():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["license"] == "MIT"

@@ -46,17 +46,18 @@ class _PickedAndSummed(torch.autograd.Function):
         log_p = torch.log_softmax(logits, 1)
         at_0, at_t = _at(log_p, y0), _at(log_p, y_t)
         p = log_p.exp_()
-        mixed = p * signal + floor
-        ctx.save_for_backward(p, mixed, signal, y0, y_t)
-        return at_0, at_t, mixed.log().sum(1)
+        share = p * signal
+        mixed = share + floor
+        share.div_(mixed)  # what the sum passes on to log p_k; 1 - floor / mixed would lose its digits near t = T
+        ctx.save_for_backward(p, share, y0, y_t)
+        return at_0, at_t, mixed.log_().sum(1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_0, grad_t, grad_sum):
-        p, mixed, signal, y0, y_t = ctx.saved_tensors
-        grad = (p * signal).div_(mixed)  # of the sum, by log p_k
-        total = grad_sum * grad.sum(1) + grad_0 + grad_t
-        grad.mul_(grad_sum[:, None]).addcmul_(p, total[:, None], value=-1)
+        p, share, y0, y_t = ctx.saved_tensors
+        total = grad_sum * share.sum(1) + grad_0 + grad_t
+        grad = (share * grad_sum[:, None]).addcmul_(p, total[:, None], value=-1)
         return _scattered(grad, y0, grad_0, y_t, grad_t), None, None, None, None
 
 

@@ -132,8 +132,7 @@ class CategoricalDiffusion:
         """What q(y_s | y_t, y_0) decides of the KL where y_t is or is not the `same` as y_0.
 
         Float64 (B, 1, 1) on the CPU: coefficients of the logarithms of the model's second bracket, summed over all
-        classes, at y_0 and at y_t; and what does not depend on p0, the sum of q log q less what `kl` adds of the
-        normalizers.
+        classes, at y_0 and at y_t; and what does not depend on p0.
         """
         K = self.num_classes
         ab_t, ab_s, a = self.schedule.jump(t, s, like)

@@ -1,0 +1,40 @@
+"""Links of published notebooks lead to executed ones, of their own domain where there are such."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+from publish_reference import publish, relinked
+
+COPIES = sorted((ROOT / "results" / "reference" / "notebooks").glob("*.ipynb"))
+
+
+def test_links_lead_to_the_nearest_copy(tmp_path):
+    for name in ("01_data-faces", "02_captions-faces", "02_captions-streets", "05_train-streets-joint", "fig5_samples"):
+        (tmp_path / f"{name}.ipynb").write_text("[a](02_captions.ipynb) [b](05_train.ipynb) [c](06_sample.ipynb)")
+    found = {path.stem: re.findall(r"\]\((.*?)\)", relinked(path)) for path in tmp_path.iterdir()}
+    elsewhere = "../../../notebooks/06_sample.ipynb"
+    assert found["01_data-faces"] == ["02_captions-faces.ipynb", "05_train-streets-joint.ipynb", elsewhere]
+    assert found["02_captions-streets"] == ["02_captions-streets.ipynb", "05_train-streets-joint.ipynb", elsewhere]
+    assert found["fig5_samples"] == ["02_captions-faces.ipynb", "05_train-streets-joint.ipynb", elsewhere]
+
+
+def test_a_run_is_copied_whole_and_replaces_the_former(tmp_path):
+    for part in ("figures", "metrics", "tables", "notebooks"):
+        (tmp_path / "toy" / part).mkdir(parents=True)
+        (tmp_path / "toy" / part / "new.json").write_text("{}")
+    (tmp_path / "reference" / "figures").mkdir(parents=True)
+    (tmp_path / "reference" / "figures" / "old.png").touch()
+    publish(tmp_path)
+    kept = {path.relative_to(tmp_path / "reference").as_posix() for path in (tmp_path / "reference").rglob("*.*")}
+    assert kept == {f"{part}/new.json" for part in ("figures", "metrics", "tables", "notebooks")}
+
+
+@pytest.mark.parametrize("path", COPIES, ids=lambda path: path.stem)
+def test_no_link_of_the_reference_run_is_dead(path):
+    text = path.read_text(encoding="utf-8")
+    assert all((path.parent / link).is_file() for link in re.findall(r"\]\(([^)#\s]+\.ipynb)\)", text))

@@ -20,7 +20,7 @@ said() { echo "[$(((SECONDS - start) / 60)) min] $*" | tee -a "$OUT/log.txt"; }
 part() {
     local name=$1; shift
     said "$name"
-    "$@" > "$OUT/$name.txt" 2>&1 || said "$name failed: $(tail -n 1 "$OUT/$name.txt")"
+    "$@" > "$OUT/$name.txt" 2>&1 || said "$name ended before it was complete: $(tail -n 1 "$OUT/$name.txt")"
 }
 
 workers=$(nproc)

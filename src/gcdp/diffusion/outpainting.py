@@ -76,6 +76,7 @@ class RePaint(ReverseProcess):
         resamplings: n, how often every jump is taken; the paper has 5 for images and 1 for layouts. The network is
             called n times as often.
         image_jump: how an image goes back to the time that it came from.
+        until: the known part is put into states of this time and later ones alone; from there on the run is free.
 
     Raises ConfigError unless n is a whole number of at least 1, or where the second-order step, which extrapolates over
     jumps, would meet jumps taken twice.
@@ -88,13 +89,14 @@ class RePaint(ReverseProcess):
         known: Known,
         resamplings: int = 1,
         image_jump: ImageJump = GaussianDiffusion.q_jump,
+        until: int = 0,
     ):
         super().__init__(process, settings)
         if not isinstance(resamplings, Integral) or resamplings < 1:
             raise ConfigError(f"resamplings must be a whole number of at least 1, got {resamplings!r}")
         if settings.order == 2 and resamplings > 1:
             raise ConfigError(f"order 2 takes every jump once, got {resamplings} resamplings: set order to 1")
-        self.known, self.resamplings, self.image_jump = known, resamplings, image_jump
+        self.known, self.resamplings, self.image_jump, self.until = known, resamplings, image_jump, until
 
     def walker(self, denoise: Denoiser, noise: Noise) -> RePaintWalker:
         """What one run is made of."""
@@ -107,6 +109,7 @@ class RePaintWalker(Walker):
     def __init__(self, reverse: RePaint, denoise: Denoiser, noise: Noise):
         super().__init__(reverse.process, reverse.settings, denoise, noise)
         self.known, self.resamplings, self.image_jump = reverse.known, reverse.resamplings, reverse.image_jump
+        self.until = reverse.until
 
     def start(self, size: tuple[int, int], channels: int, image: Tensor | None, layout: Tensor | None) -> Pair:
         """Pure noise with the known part in it, as far as that shows at T."""
@@ -135,12 +138,12 @@ class RePaintWalker(Walker):
     def _with_known(self, state: Pair, at: Times, halves: Times = BOTH) -> Pair:
         """The state with its known part drawn anew at its own times, in these halves alone."""
         (x, y), known, p, noise = state, self.known, self.process, self.noise
-        if known.image is not None and halves.x:
+        if known.image is not None and halves.x and at.x >= self.until:
             x_t = known.image
             if at.x:
                 x_t = p.gaussian.q_sample(x_t, self._all(at.x), noise.normal(*x.shape[1:]))
             x = torch.where(known.image_mask[:, None], x_t, x)
-        if known.layout is not None and halves.y:
+        if known.layout is not None and halves.y and at.y >= self.until:
             y_t = known.layout
             if at.y:
                 y_t = draw_labels(p.categorical.q_probs(y_t, self._all(at.y)), noise.uniform(*y.shape[1:]))

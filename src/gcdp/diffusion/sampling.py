@@ -198,12 +198,23 @@ class Walker:
             y = self._jump_layout(logits, y, t_y, s_y)
         return Pair(x, y)
 
+    def walk(self, state: Pair, path: Path, on_step: Callable[[Times, Pair], None] | None = None) -> Pair:
+        """All jumps of a path, whose first times are those of the state; `on_step(times, state)` follows each."""
+        for now, then in pairwise(path):
+            state = self.jump(state, now, then)
+            if on_step is not None:
+                on_step(then, state)
+        return state
+
+    def clean_image(self, output: Tensor, x: Tensor, t: Tensor) -> Tensor:
+        """The clean estimate behind what the network says of x_t, in the range of clean images, (B, C, H, W)."""
+        x0, threshold = self.process.gaussian.predict_x0(output.to(x.dtype), x, t), self.settings.threshold
+        return dynamic_threshold(x0, threshold) if threshold else x0.clamp(-1, 1)
+
     def _jump_image(self, output: Tensor, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
-        gaussian, threshold = self.process.gaussian, self.settings.threshold
-        x0 = gaussian.predict_x0(output.float(), x, t)
-        x0 = dynamic_threshold(x0, threshold) if threshold else x0.clamp(-1, 1)
+        x0 = self.clean_image(output, x, t)
         x0 = x0 if self.estimate is None else self.estimate(x0, t, s)
-        mean, std = gaussian.reverse(x0, x, t, s, self.settings.eta)
+        mean, std = self.process.gaussian.reverse(x0, x, t, s, self.settings.eta)
         return mean + std * self.noise.normal(*x.shape[1:])
 
     def _jump_layout(self, logits: Tensor, y: Tensor, t: Tensor, s: Tensor) -> Tensor:
@@ -253,9 +264,6 @@ class ReverseProcess:
             path = along(times, None if image is None else 0, None if layout is None else 0)
         drawn = [half for half, known in enumerate((image, layout)) if known is None and path[-1][half] == 0]
         walker = self.walker(denoise, noise)
-        state = walker.start(size, channels, image, layout)
-        for now, then in pairwise(path):
-            state = walker.jump(state, now, then)
-            if on_step is not None:
-                on_step(max(then[half] for half in drawn), *state)
+        look = None if on_step is None else lambda then, state: on_step(max(then[half] for half in drawn), *state)
+        state = walker.walk(walker.start(size, channels, image, layout), path, look)
         return tuple(half if end == 0 else None for half, end in zip(state, path[-1], strict=True))

@@ -126,9 +126,9 @@ class Autoencoder:
         latents = self.network.encode(x.to(self.device)).latent_dist.mode()
         return (latents - self._vector(self.mean)) / self._vector(self.scale)
 
-    @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents (B, C, h, w) as `encode` returns them -> images (B, 3, f h, f w), clamped to [-1, 1]."""
+        """Latents (B, C, h, w) as `encode` returns them -> images (B, 3, f h, f w), clamped to [-1, 1]; differentiable
+        in the latents."""
         latents = latents.to(self.device) * self._vector(self.scale) + self._vector(self.mean)
         return self.network.decode(latents).sample.clamp(-1, 1)
 

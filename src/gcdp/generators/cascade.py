@@ -189,9 +189,22 @@ class Cascade(Composed):
             raise ConfigError(f"a cascade draws both halves: leave {', '.join(known)} out, or ask its base")
         common = {"num_steps": num_steps, "progress": progress, **reverse}
         first = self.base.sample(captions, guidance=guidance, seed=seed, on_step=on_step, **common)
+        return self.enlarged(first, level, enlarging_guidance, **common)
+
+    def enlarged(
+        self,
+        first: Samples,
+        level: float | None = None,
+        guidance: float | Sequence[float] | Guidance | None = None,
+        **common: Any,
+    ) -> Samples:
+        """Pairs of the first network enlarged by the second, as `sample` does.
+
+        `common`: num_steps, progress and the settings of the reverse process.
+        """
         seeds = [enlarging_seed(each) for each in first.seeds]
         level = self.config.level if level is None else level
-        scale = self.config.guidance if enlarging_guidance is None else enlarging_guidance
+        scale = self.config.guidance if guidance is None else guidance
         given = first.captions, first.images, first.layouts
         second = self.enlarger.enlarge(
             *given, guidance=scale, seed=seeds, level=level, **{"final": self.config.final, **common}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gcdp.devices import has_bfloat16
@@ -73,7 +74,7 @@ class GuidedNetwork:
 
         `low` is the condition of a network that enlarges, one row a caption.
         """
-        null = self.unet.null_context(len(context.pooled))
+        null = _as_long(self.unet.null_context(len(context.pooled)), context)
         both = _both(guidance)
         text = TextContext.concatenate([null, context]) if both else null if guidance.ignores_text() else context
         if both and low is not None:
@@ -104,6 +105,16 @@ class GuidedNetwork:
 
     def _precision(self) -> AbstractContextManager:
         return nullcontext() if self.dtype == "float32" else torch.autocast(self.device.type, torch.bfloat16)
+
+
+def _as_long(null: TextContext, context: TextContext) -> TextContext:
+    """The context of no text with as many tokens as another has; those that it lacks are hidden by their weights."""
+    if context.weights is None:
+        return null
+    weights, own = torch.zeros_like(context.weights), null.tokens.shape[1]
+    weights[:, :own] = 1
+    tokens = F.pad(null.tokens, (0, 0, 0, context.tokens.shape[1] - own))
+    return TextContext(tokens, null.pooled, weights)
 
 
 def _twice(rows: Tensor | None) -> Tensor | None:

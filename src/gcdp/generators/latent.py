@@ -72,6 +72,8 @@ class LatentPairs(Dataset):
 class LatentPipeline(Pipeline):
     """Captions in, images out; `layouts` of its samples are None. Made by `load_latent`."""
 
+    fixed_settings = {"threshold": 0.0}
+
     def __init__(self, unet, process, card: ModelCard, encode, autoencoder: Autoencoder, dtype: str = "auto"):
         super().__init__(unet, process, card, encode, dtype)
         self.autoencoder = autoencoder
@@ -89,16 +91,22 @@ class LatentPipeline(Pipeline):
             raise ConfigError(
                 "images are given, but no part of a latent map belongs to a part of the image: leave them out"
             )
-        samples = super().sample(captions, num_steps, guidance, seed, threshold=0.0, **settings)
+        samples = super().sample(captions, num_steps, guidance, seed, **{**settings, **self.fixed_settings})
         samples.settings["autoencoder"] = self.card.training[NAME]
         return samples
 
     @property
-    def _map_size(self) -> tuple[int, int]:
+    def map_size(self) -> tuple[int, int]:
+        """Height and width of a latent map."""
         return self.autoencoder.map_size(self.card.size)
 
-    def _pixels(self, x: Tensor) -> Tensor:
+    def pixels(self, x: Tensor) -> Tensor:
+        """Images of latents; gradients pass."""
         return self.autoencoder.decode(x)
+
+    def encoded(self, pixels: Tensor) -> Tensor:
+        """Latents of images."""
+        return self.autoencoder.encode(pixels)
 
 
 def load_latent(

@@ -30,6 +30,8 @@ from gcdp.training.checkpoint import ModelCard
 class Pipeline:
     """Network, process and text encoder of one checkpoint. Made by `load_pipeline`; arguments as in `GuidedNetwork`."""
 
+    fixed_settings: dict[str, Any] = {}  # of `ReverseSettings`, which nobody may change
+
     def __init__(self, unet: UNet, process: GaussianCategoricalDiffusion, card: ModelCard, encode, dtype: str = "auto"):
         self.unet, self.process, self.card = unet, process, card
         self.network = GuidedNetwork(unet, encode, dtype, math.prod(card.size))
@@ -175,22 +177,26 @@ class Pipeline:
         captions, seeds = captions + captions[-1:] * padding, seeds + seeds[-1:] * padding
         denoise = self.network.denoiser(self.network.context(captions), guidance)
         hook = None if look is None else lambda s, x, y: look(s, *self._arrays(x, y, count))
-        size, channels = self._map_size, self.card.unet.image_channels
+        size, channels = self.map_size, self.card.unet.image_channels
         drawn = walk.run(denoise, size, Noise(seeds, self.device), **known, on_step=hook, channels=channels)
         return self._arrays(*drawn, count)
 
     @property
-    def _map_size(self) -> tuple[int, int]:
+    def map_size(self) -> tuple[int, int]:
         """Height and width of what the network draws."""
         return self.card.size
 
     def _arrays(self, x: Tensor | None, y: Tensor | None, count: int) -> tuple[np.ndarray | None, np.ndarray | None]:
         """The first `count` pairs of a network batch as uint8 images (B, H, W, 3) and layouts (B, H, W)."""
-        return arrays(None if x is None else self._pixels(x)[:count], None if y is None else y[:count])
+        return arrays(None if x is None else self.pixels(x)[:count], None if y is None else y[:count])
 
-    def _pixels(self, x: Tensor) -> Tensor:
+    def pixels(self, x: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1] of what the network draws, one network batch at a time."""
         return x
+
+    def encoded(self, pixels: Tensor) -> Tensor:
+        """What the network draws of images (B, 3, H, W) in [-1, 1]."""
+        return pixels
 
 
 def arrays(x: Tensor | None, y: Tensor | None) -> tuple[np.ndarray | None, np.ndarray | None]:

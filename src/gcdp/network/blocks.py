@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +12,32 @@ from torch import Tensor, nn
 
 GROUPS = 8
 SKIP_SCALE = 2**-0.5
+
+
+class TextContext(NamedTuple):
+    """Tokens (B, N, C) that attention reads, and a pooled vector (B, E) that joins the noise embedding.
+
+    `weights` (B, N, H, W), at any size, multiply the attention of each pixel to each token; 0 hides a token from a
+    pixel, above 1 draws attention to it. None: all are 1.
+    """
+
+    tokens: Tensor
+    pooled: Tensor
+    weights: Tensor | None = None
+
+    def __getitem__(self, rows) -> TextContext:  # select examples, not fields
+        return TextContext(*(None if field is None else field[rows] for field in self))
+
+    @classmethod
+    def concatenate(cls, contexts: Sequence[TextContext]) -> TextContext:
+        """The examples of several contexts in one batch; all of them have weights, or none."""
+        return cls(*(None if fields[0] is None else torch.cat(fields) for fields in zip(*contexts, strict=True)))
+
+    def bias(self, size: tuple[int, int]) -> Tensor | None:
+        """Logarithms of the weights for a map of H x W pixels, added to attention scores: (B, H W, N), or None."""
+        if self.weights is None:
+            return None
+        return F.adaptive_avg_pool2d(self.weights, size).flatten(2).transpose(1, 2).log()
 
 
 class NoiseLevelEmbedding(nn.Module):
@@ -31,7 +59,8 @@ class Attention(nn.Module):
     """Multi-query attention (keys and values shared across heads) with pre-normalization.
 
     Queries come from `h` (B, N, C). Keys and values come from h itself when `own` is set, and from `context`
-    (B, M, D) where given; `mask` (B, M) hides padding of the context.
+    (B, M, D) where given; `mask` (B, M) hides padding of the context, `bias` (B, N, M) is added to the scores of each
+    query and each token of the context.
     """
 
     def __init__(self, width: int, context_width: int | None, heads: int, head_width: int, own: bool = True):
@@ -45,7 +74,9 @@ class Attention(nn.Module):
             self.context_kv = nn.Sequential(nn.LayerNorm(context_width), nn.Linear(context_width, 2 * head_width))
         self.to_out = nn.Linear(heads * head_width, width, bias=False)
 
-    def forward(self, h: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, h: Tensor, context: Tensor | None = None, mask: Tensor | None = None, bias: Tensor | None = None
+    ) -> Tensor:
         h = self.norm(h)
         q = self.to_q(h).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         parts = [self.to_kv(h)] if self.own else []
@@ -56,15 +87,17 @@ class Attention(nn.Module):
                 mask = torch.cat([seen, mask], 1) if self.own else mask
         k, v = torch.cat(parts, 1)[:, None].chunk(2, -1)
         mask = None if mask is None else mask[:, None, None]
+        if bias is not None and self.context_kv is not None:  # a mask of numbers: those of h itself have none
+            mask = F.pad(bias, (k.shape[2] - bias.shape[2], 0))[:, None].to(q.dtype)
         return self.to_out(_attend(q, k, v, mask).transpose(1, 2).flatten(2))
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """Softmax attention of q (B, heads, N, d) on shared k, v (B, 1, M, d), mask (B, 1, 1, M)."""
+    """Softmax attention of q (B, heads, N, d) on shared k, v (B, 1, M, d); mask (B, 1, 1 or N, M), True or added."""
     if q.device.type == "cpu":  # the fused kernel's backward pass is 3 times slower than plain products there
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
         if mask is not None:
-            scores = scores.masked_fill(~mask, -torch.inf)
+            scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
         return scores.softmax(-1).to(v.dtype) @ v
     k, v = (z.expand(-1, q.shape[1], -1, -1) for z in (k, v))
     return F.scaled_dot_product_attention(q, k, v, mask)
@@ -78,9 +111,10 @@ class TransformerBlock(nn.Module):
         self.attention = Attention(width, context_width, heads, head_width)
         self.feed_forward = feed_forward(width, expansion)
 
-    def forward(self, h: Tensor, context: Tensor | None) -> Tensor:
+    def forward(self, h: Tensor, context: TextContext | None) -> Tensor:
         tokens = h.flatten(2).transpose(1, 2)
-        tokens = tokens + self.attention(tokens, context)
+        read = (None, None, None) if context is None else (context.tokens, None, context.bias(h.shape[2:]))
+        tokens = tokens + self.attention(tokens, *read)
         tokens = tokens + self.feed_forward(tokens)
         return tokens.transpose(1, 2).unflatten(2, h.shape[2:])
 
@@ -122,11 +156,12 @@ class ResidualBlock(nn.Module):
         self.gate = ContextGate(width) if gate else nn.Identity()
         self.shortcut = nn.Conv2d(width_in, width, 1) if width_in != width else nn.Identity()
 
-    def forward(self, h: Tensor, time: Tensor, context: Tensor | None = None) -> Tensor:
+    def forward(self, h: Tensor, time: Tensor, context: TextContext | None = None) -> Tensor:
         out = self.conv1(F.silu(self.norm1(h)))
         if self.cross is not None:
             tokens = out.flatten(2).transpose(1, 2)
-            out = out + self.cross(tokens, context).transpose(1, 2).unflatten(2, out.shape[2:])
+            read = self.cross(tokens, context.tokens, bias=context.bias(out.shape[2:]))
+            out = out + read.transpose(1, 2).unflatten(2, out.shape[2:])
         scale, shift = self.modulation(time)[:, :, None, None].chunk(2, 1)
         out = self.conv2(F.silu(self.norm2(out) * (1 + scale) + shift))
         return self.gate(out) + self.shortcut(h)

@@ -2,28 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
-from gcdp.network.blocks import Attention, feed_forward
-
-
-class TextContext(NamedTuple):
-    """Tokens (B, N, C) that attention reads, and a pooled vector (B, E) that joins the noise embedding."""
-
-    tokens: Tensor
-    pooled: Tensor
-
-    def __getitem__(self, rows) -> TextContext:  # select examples, not fields
-        return TextContext(self.tokens[rows], self.pooled[rows])
-
-    @classmethod
-    def concatenate(cls, contexts: Sequence[TextContext]) -> TextContext:
-        """The examples of several contexts in one batch."""
-        return cls(*(torch.cat(fields) for fields in zip(*contexts, strict=True)))
+from gcdp.network.blocks import Attention, TextContext, feed_forward
 
 
 class Resampler(nn.Module):
@@ -90,5 +72,5 @@ class TextConditioner(nn.Module):
         """What `count` captions become where `keep` drops them: the context of no text."""
         device = self.null_token.device
         states = torch.zeros(1, 1, self.project.in_features, device=device)
-        tokens, pooled = self(states, torch.zeros(1, 1, dtype=torch.bool, device=device))
+        tokens, pooled, _ = self(states, torch.zeros(1, 1, dtype=torch.bool, device=device))
         return TextContext(tokens.expand(count, -1, -1), pooled.expand(count, -1))

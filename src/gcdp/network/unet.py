@@ -119,7 +119,7 @@ class Level(nn.Module):
         if config.self_attention[level]:
             self.transformer = TransformerBlock(width, context, config.heads, config.head_width)
 
-    def forward(self, h: Tensor, time: Tensor, context: Tensor, skips: list[Tensor] | None = None):
+    def forward(self, h: Tensor, time: Tensor, context: TextContext, skips: list[Tensor] | None = None):
         """Returns the map after the level and the maps after each block, for the skip connections."""
         made = []
         for block in [self.entry, *self.blocks]:
@@ -256,13 +256,13 @@ class UNet(nn.Module):
             return h
 
         for i, (downsample, level) in enumerate(zip(self.downsample, self.down, strict=True)):
-            h, made = level(downsample(h), time, text.tokens)
+            h, made = level(downsample(h), time, text)
             skips.extend(made)
             tap(f"down.{i}", h)
-        h = self.mid_attention(self.mid_in(h, time, text.tokens), None)
-        h = tap("mid", self.mid_out(h, time, text.tokens))
+        h = self.mid_attention(self.mid_in(h, time, text), None)
+        h = tap("mid", self.mid_out(h, time, text))
         for i in reversed(range(len(self.up))):
-            h, _ = self.up[i](h, time, text.tokens, skips)
+            h, _ = self.up[i](h, time, text, skips)
             tap(f"up.{i}", h)
             h = self.upsample[i - 1](h) if i else h
         made = {}

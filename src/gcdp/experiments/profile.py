@@ -26,24 +26,29 @@ from gcdp.experiments.sections import (
     StudyConfig,
     TextConfig,
 )
-from gcdp.experiments.sections_figures import DirectionsConfig, FeaturesConfig
+from gcdp.experiments.sections_figures import DirectionsConfig, FeaturesConfig, StrokesConfig
 from gcdp.network.unet import UNetConfig
 from gcdp.training.recipe import TIMES, TrainConfig
 from gcdp.validation import build, require_one_of, require_range, to_dict
 
 CHANGEABLE = (
     "models", "diffusion", "unet", "train", "sampling", "sample", "referee", "evaluate", "study", "features",
-    "directions",
+    "directions", "strokes",
 )  # fmt: skip
 
 ENLARGING = ("enlarger", "cascade", "resized")  # kinds of models of domains that enlarge others
 # What a domain that enlarges another leaves out, unless its `changes` say otherwise.
-WITHOUT_FIGURES = {"study": StudyConfig(), "features": FeaturesConfig(models=()), "directions": DirectionsConfig()}
+WITHOUT_FIGURES = {
+    "study": StudyConfig(),
+    "features": FeaturesConfig(),
+    "directions": DirectionsConfig(),
+    "strokes": StrokesConfig(),
+}
 
 __all__ = [
     "SPLITS", "DataConfig", "DirectionsConfig", "EvaluateConfig", "FeaturesConfig", "ModelConfig", "Profile",
-    "RefereeConfig", "SampleConfig", "SamplingConfig", "StudyConfig", "TextConfig", "TrainConfig", "load_profile",
-    "repository_root",
+    "RefereeConfig", "SampleConfig", "SamplingConfig", "StrokesConfig", "StudyConfig", "TextConfig", "TrainConfig",
+    "load_profile", "repository_root",
 ]  # fmt: skip
 
 
@@ -65,6 +70,7 @@ class Profile:
     study: StudyConfig = StudyConfig()
     features: FeaturesConfig = FeaturesConfig()
     directions: DirectionsConfig = DirectionsConfig()
+    strokes: StrokesConfig = StrokesConfig()
     released: str = ""  # profile whose weights are released in weights/; empty: train from scratch
     short_run: int = 0  # steps of the demonstration run beside released weights
 
@@ -76,6 +82,7 @@ class Profile:
             self.model(name)
         self._check_features()
         self._check_directions()
+        self._check_strokes()
         for name, data in self.domains.items():
             unet = self.for_domain(name).unet
             factor = unet.downsampling
@@ -172,6 +179,14 @@ class Profile:
                 raise ConfigError(f"directions.{role}: '{name}' must be trained with {needed}: name one that is")
             if (recipe.labeled < 1) != (role == "few_layouts"):
                 raise ConfigError(f"directions.{role}: '{name}' has labeled {recipe.labeled:g}: name another model")
+
+    def _check_strokes(self) -> None:
+        """Refuse models that cannot be painted with as their role says."""
+        for role, name in self.strokes.models.items():
+            model = self.model(name)
+            if not model.image or model.layout != (role == "joint") or model.kind not in ("diffusion", "latent"):
+                halves = "both halves" if role == "joint" else "the image alone"
+                raise ConfigError(f"strokes.{role}: '{name}' must be a diffusion of {halves}: name one that is")
 
     def domain(self, name: str) -> DataConfig:
         """Settings of one domain. Raises ConfigError for an unknown name."""

@@ -1,8 +1,8 @@
-"""The sections of a profile that decide one figure each: `features` of Fig. 8, `directions` of Fig. 9."""
+"""The sections of a profile that decide one figure each: `features` of Fig. 8, `directions` of Fig. 9, `strokes`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gcdp.errors import ConfigError
 from gcdp.evaluation.referees.segmenter import SegmenterConfig
@@ -106,3 +106,49 @@ class DirectionsConfig:
     def networks(self) -> dict[str, str]:
         """`models` of which one network is compared; those of `few_layouts` are trained with several seeds."""
         return {role: model for role, model in self.models.items() if role != "few_layouts"}
+
+
+@dataclass(frozen=True)
+class StrokesConfig:
+    """Pictures after strokes, `strokes_gradop`.
+
+    Args:
+        joint, image_only: models of both halves and of the image alone that are compared; empty: there are no strokes.
+        num_samples: scenes of `split` that strokes are made of.
+        regions: classes of a scene that become strokes, the largest ones; those of `always` do wherever they are.
+        blur: standard deviation in pixels of the painting function, for methods and measures.
+        guidance: scale with which pictures are drawn; `seed` decides their noise.
+        strengths: of every method, rising; `steps`: of the descent of GradOP and GradOP+.
+        certainty: of a name, where it is tried as likely but not certain.
+        renamed: {class: class} whose strokes are named otherwise, to see whether the picture follows the name.
+    """
+
+    joint: str = ""
+    image_only: str = ""
+    num_samples: int = 64
+    regions: int = 6
+    always: tuple[str, ...] = ()
+    blur: float = 1.0
+    guidance: float = 2.0
+    strengths: tuple[float, ...] = (0.35, 0.5, 0.65, 0.8)
+    steps: int = 12
+    certainty: float = 0.9
+    renamed: dict[str, str] = field(default_factory=dict)
+    split: str = "test"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_range(self, "num_samples", 2)
+        require_range(self, "regions steps", 1)
+        require_range(self, "guidance seed blur", 0)
+        require_range(self, "strengths certainty", 0, 1)
+        require_one_of("split", self.split, SPLITS)
+        if bool(self.joint) != bool(self.image_only):
+            raise ConfigError("strokes compare a joint with an image-only model: name both, or neither")
+        if len(self.strengths) < 3 or list(self.strengths) != sorted(set(self.strengths)) or self.strengths[0] <= 0:
+            raise ConfigError(f"strengths must be at least three, rising, above 0, got {list(self.strengths)}")
+
+    @property
+    def models(self) -> dict[str, str]:
+        """{role: model}, empty where there are no strokes."""
+        return {"joint": self.joint, "image_only": self.image_only} if self.joint else {}

@@ -7,6 +7,7 @@ a name the choice stays, and the resolved files of all profiles that say `like` 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
@@ -39,6 +40,7 @@ COMMENTS = {
     "features": "Networks that Fig. 8 looks into; released records below weights/, README.md without them.",
     "outpaintings": "Networks that draw one half given the other, for Fig. 9; released records as above.",
     "directions": "Those of Fig. 9 with a network that answers in any direction.",
+    "strokes": "Networks that draw after strokes, for strokes_gradop; released records as above.",
     "enlargings": "Domains with super-resolution: two networks, below results/<profile>/models.",
     "report": "Metrics of figures that not every profile has; where it has none, their notebook stands for them.",
     "models": "To be trained. Released weights below weights/, or README.md; <also>: more pairs, below data/<profile>.",
@@ -49,8 +51,8 @@ NETWORK = "model.safetensors"
 UNRELEASED = "README.md"  # of weights/: a path that is always there and decides nothing
 # Sections with one entry a line.
 FLAT = (
-    "referees", "studies", "features", "outpaintings", "directions", "enlargings", "report", "models", "samples",
-    "evaluations",
+    "referees", "studies", "features", "outpaintings", "directions", "strokes", "enlargings", "report", "models",
+    "samples", "evaluations",
 )  # fmt: skip
 
 REPORTED = {  # folder of metrics -> section of its stages, and their notebook
@@ -58,6 +60,7 @@ REPORTED = {  # folder of metrics -> section of its stages, and their notebook
     "outpainting": ("outpaintings", "fig9_outpainting"),
     "any_direction": ("directions", "any_direction"),
     "super_resolution": ("enlargings", "super_resolution"),
+    "strokes": ("strokes", "strokes_gradop"),
 }
 
 
@@ -103,6 +106,7 @@ def selection(profile: Profile) -> dict[str, Any]:
             domain: _outpaintings(view, domain) for domain, view in seen.items() if view.directions.diagonal
         },
         "directions": {domain: _directions(view, domain) for domain, view in seen.items() if view.directions.any},
+        "strokes": {domain: _strokes(view, domain) for domain, view in seen.items() if view.strokes.models},
         "enlargings": {
             domain: _enlargings(view, domain) for domain, view in seen.items() if "cascade" in enlarging_models(view)
         },
@@ -141,7 +145,7 @@ def trained_models(profile: Profile) -> list[str]:
     """The networks behind what is sampled, evaluated, looked into and asked for halves; where records of the last are
     released, the networks that stand in them alone are not needed."""
     live = ("diagonal", "any") if profile.released else profile.directions.networks
-    needed = {*_evaluated(profile), *_sampled(profile), *profile.features.models}
+    needed = {*_evaluated(profile), *_sampled(profile), *profile.features.models, *profile.strokes.models.values()}
     needed |= {model for role, model in profile.directions.networks.items() if role in live}
     needed |= {part for model in needed for role, part in profile.model(model).parts.items() if role != BASE}
     return [model for model, config in profile.models.items() if model in needed and config.trained]
@@ -156,9 +160,18 @@ def _weights(profile: Profile, domain: str, model: str) -> dict[str, str]:
 
 
 def _features(profile: Profile, domain: str) -> dict[str, str]:
-    """The two networks of Fig. 8, below results/<profile>/models, and the records of those that are not there."""
-    networks = zip(("first", "second"), (f"{domain}-{model}" for model in profile.features.models))
-    return {"domain": domain, "weights": profile.released_name(domain, "features") or UNRELEASED, **dict(networks)}
+    """The two networks of Fig. 8, and the records of those that are not there."""
+    return _two_networks(profile, domain, "features", profile.features.models)
+
+
+def _strokes(profile: Profile, domain: str) -> dict[str, str]:
+    return _two_networks(profile, domain, "strokes", profile.strokes.models.values())
+
+
+def _two_networks(profile: Profile, domain: str, record: str, models: Iterable[str]) -> dict[str, str]:
+    """Two networks, below results/<profile>/models, and a record."""
+    networks = zip(("first", "second"), (f"{domain}-{model}" for model in models))
+    return {"domain": domain, "weights": profile.released_name(domain, record) or UNRELEASED, **dict(networks)}
 
 
 def _directions(profile: Profile, domain: str) -> dict[str, str]:

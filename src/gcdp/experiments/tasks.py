@@ -1,4 +1,4 @@
-"""The tasks behind a profile, in order of importance: data, referees, trainings, scores, Fig. 8 and Fig. 9.
+"""The tasks behind a profile, in order of importance: data, referees, trainings, scores, Fig. 8, Fig. 9 and strokes.
 
 A task is done when what it leaves on disk is there and is that of now. So a list of tasks goes on where it stopped,
 whoever did the first part of it.
@@ -29,12 +29,13 @@ from gcdp.experiments.referees import make_referees, open_referee, seen_area
 from gcdp.experiments.runs import Run, prepare_run
 from gcdp.experiments.sections import SPLITS
 from gcdp.experiments.selection import trained_models
+from gcdp.experiments.strokes_record import make_strokes
 from gcdp.experiments.study import group, in_pipeline, is_trained, seeds_of, train_trial, trial_run, trials
 from gcdp.experiments.study_record import Trial
 from gcdp.experiments.study_scoring import Scoring, current, study_identity
 from gcdp.toy.worlds import WORLDS
 
-KINDS = ("data", "referees", "train", "validate", "test", "features", "directions")
+KINDS = ("data", "referees", "train", "validate", "test", "features", "directions", "strokes")
 PASS = {"validate": "validation", "test": "test"}
 
 
@@ -68,8 +69,8 @@ def plan(profiles: dict[str, Profile]) -> list[Task]:
     """All other tasks, the most important first; those of the domains take turns.
 
     Per domain: the referees; all models with the first seed on all pairs; the other models of the pipeline; further
-    seeds; fewer pairs; halves drawn given the other, and what is trained for their record alone; features. Networks
-    are scored as soon as they are trained. The data must be there.
+    seeds; fewer pairs; halves drawn given the other, and what is trained for their record alone; features; strokes.
+    Networks are scored as soon as they are trained. The data must be there.
     """
     turns = zip_longest(*(_domain_plan(profile, domain) for domain, profile in profiles.items()))
     return [task for task in chain.from_iterable(turns) if task is not None]
@@ -91,6 +92,7 @@ def _domain_plan(profile: Profile, domain: str) -> list[Task]:
         *(tasks if repeated else [*tasks, *others]),
         *_direction_tasks(profile, domain),
         *_feature_tasks(profile, domain),
+        *([Task(domain, "strokes")] if profile.strokes.models else []),
     ]
 
 
@@ -127,6 +129,9 @@ def needs(profile: Profile, task: Task) -> set[Task]:
         arms = {other for other in _direction_tasks(profile, task.domain) if other.trial}
         networks = {_own_training(profile, task.domain, model) for model in profile.directions.networks.values()}
         return {Task(task.domain, "referees"), *arms, *networks}
+    if task.kind == "strokes":
+        networks = {_own_training(profile, task.domain, model) for model in profile.strokes.models.values()}
+        return {Task(task.domain, "referees"), *networks}
     return set()
 
 
@@ -147,17 +152,17 @@ def training(profile: Profile, task: Task) -> Run:
 def is_done(profile: Profile, task: Task) -> bool:
     """Whether what a task leaves is there, and is that of now; asked once the tasks that it needs are done.
 
-    Of referees and of the record of Fig. 9 it is never said: `make_referees` and `make_directions` keep what is that
-    of now. Asking computes on a GPU for the record, and a process that has used one cannot start others that do.
-    Raises CheckpointError where a network is there that was trained in another way, DataError where data cannot be
-    read that no program can draw anew.
+    Of referees and of the records of Fig. 9 and of strokes it is never said: `make_referees`, `make_directions` and
+    `make_strokes` keep what is that of now. Asking computes on a GPU for a record, and a process that has used one
+    cannot start others that do. Raises CheckpointError where a network is there that was trained in another way,
+    DataError where data cannot be read that no program can draw anew.
     """
     domain, trial = task.domain, task.trial
     if task.kind == "data":
         return _has_data(profile, domain)
     if task.kind == "train":
         return is_trained(profile, domain, trial.model if trial else task.model, training(profile, task))
-    if task.kind == "referees" or (task.kind == "directions" and not trial):
+    if task.kind in ("referees", "strokes") or (task.kind == "directions" and not trial):
         return False
     if task.kind == "features":
         return current_features(FeatureGrid(profile, domain), trial) is not None
@@ -187,6 +192,8 @@ def do(profile: Profile, task: Task) -> None:
         train_arm(profile, domain, task.trial)
     elif task.kind == "directions":
         make_directions(profile, domain, _area(profile, domain))
+    elif task.kind == "strokes":
+        make_strokes(profile, domain)
     else:
         scoring = Scoring(profile, domain)
         (scoring.validate if task.kind == "validate" else scoring.test)(task.trial)

@@ -1,0 +1,129 @@
+"""Tables, curves and verdicts from the records of `gcdp.experiments.strokes_record`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from gcdp.reporting.figures import draw_estimates
+from gcdp.reporting.formatting import difference_text, estimate_text
+
+# method -> (color, marker); the colors are told apart by color-blind readers (Okabe and Ito)
+STYLES = {
+    "sdedit": ("#000000", "o"),
+    "loopback": ("#999999", "s"),
+    "ilvr": ("#56b4e9", "^"),
+    "gradop": ("#e69f00", "D"),
+    "gradop_plus": ("#d55e00", "o"),
+    "gradop_network": ("#cc79a7", "X"),
+}
+NAMED_COLORS = {"sdedit": "#0072b2", "gradop_plus": "#009e73"}
+ROLES = {"joint": "joint", "image_only": "image-only"}
+MEASURES = {  # key -> (column, digits)
+    "faithfulness": ("faithfulness", 4),
+    "realism": ("realism", 3),
+    "distance": ("distance to scenes", 3),
+    "hit_rate": ("hit rate", 3),
+}
+AXES = {
+    "faithfulness": "faithfulness: error to the strokes (lower is better)",
+    "realism": "realism: distance to text-only pictures (lower is better)",
+    "hit_rate": "hit rate of names (higher is better)",
+}
+
+
+def curve(
+    rows: Mapping[str, Mapping[str, Any]], role: str, method: str, steps: int | None, naming: str = "none"
+) -> list[Mapping[str, Any]]:
+    """The rows of a method over its strength, rising; `steps` None: whatever the number of gradient steps."""
+    wanted = {"method": method, "naming": naming, "certainty": 1.0} | ({} if steps is None else {"steps": steps})
+    kept = [
+        row
+        for row in rows.values()
+        if row["role"] == role and all(row.get("guide", {}).get(key) == value for key, value in wanted.items())
+    ]
+    return sorted(kept, key=lambda row: row["guide"]["strength"])
+
+
+def draw_curves(panel: Axes, rows: Mapping[str, Mapping[str, Any]], role: str, steps: int, x: str, y: str) -> None:
+    """Measure `y` over measure `x` for every method of a model, a point for each strength, with 95 % intervals.
+
+    Dashed curves are those of strokes with names, told to the layout half; the first and the last point of SDEdit say
+    their strength.
+    """
+    for method, (color, marker) in STYLES.items():
+        found = curve(rows, role, method, None if method == "gradop_network" else steps)  # its steps cost more
+        _line(panel, found, x, y, color=color, marker=marker, linestyle="-")
+    for method, color in NAMED_COLORS.items():
+        _line(panel, curve(rows, role, method, steps, "layout"), x, y, color=color, marker="*", linestyle="--")
+    ends = curve(rows, role, "sdedit", steps)
+    for row in ends[:1] + ends[-1:]:
+        at = [row["measures"][key]["value"] for key in (x, y)]
+        panel.annotate(f"{row['guide']['strength']:g}", at, textcoords="offset points", xytext=(5, 5), fontsize=7.5)
+    panel.set(xlabel=AXES[x], ylabel=AXES[y], title=ROLES[role])
+
+
+def _line(panel: Axes, found: Sequence[Mapping[str, Any]], x: str, y: str, **look) -> None:
+    if not found:
+        return
+    points = [row["measures"] for row in found]
+    named = ", named" if found[0]["guide"]["naming"] == "layout" else ""
+    draw_estimates(panel, [point[x]["value"] for point in points], [point[y] for point in points], linewidth=1.1,
+                   label=found[0]["label"] + named, **look)  # fmt: skip
+
+
+def stroke_rows(rows: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
+    """One row a setting: model, method, what is told of names, strength, gradient steps, calls and measures."""
+    return [
+        {**_setting(row), "calls": str(row.get("network_calls", "–"))}
+        | {name: estimate_text(row["measures"].get(key), digits) for key, (name, digits) in MEASURES.items()}
+        for row in rows.values()
+    ]
+
+
+def _setting(row: Mapping[str, Any]) -> dict[str, str]:
+    guide = row.get("guide")
+    if guide is None:
+        return {"model": ROLES.get(row["role"], ""), "method": row["label"], "names": "", "strength": "", "steps": ""}
+    soft = f", {guide['certainty']:g}" if guide["certainty"] < 1 else ""
+    steps = str(guide["steps"]) if guide["method"].startswith("gradop") else ""
+    told = "" if guide["naming"] == "none" else guide["naming"] + soft
+    strength = f"{guide['strength']:g}"
+    return {
+        "model": ROLES[row["role"]], "method": row["label"], "names": told, "strength": strength, "steps": steps
+    }  # fmt: skip
+
+
+def difference_rows(differences: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
+    """One row a comparison, with its interval."""
+    digits = {True: 4, False: 3}
+    return [
+        {"": name.replace("image_only", "image-only"), "difference": difference_text(each, digits["faith" in name])}
+        for name, each in differences.items()
+    ]
+
+
+def verdicts(differences: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
+    """What the record says of the claims of GradOP's authors that it can decide, in words, with the intervals."""
+    found = []
+    for role, name in ROLES.items():
+        each = differences[f"{role}: gradop_plus - sdedit, faithfulness"]
+        claim = f"GradOP+ is closer to the strokes than SDEdit at equal realism ({name})"
+        found.append({"claim": claim, "verdict": _decided(each, below=True), "difference": difference_text(each, 4)})
+    for name, each in differences.items():
+        if "hit rate" in name:
+            claim = f"names decide what strokes become ({name.removesuffix(', hit rate').replace('_', ' ')})"
+            found.append({"claim": claim, "verdict": _decided(each), "difference": difference_text(each)})
+    return found
+
+
+def _decided(each: Mapping[str, Any], below: bool = False) -> str:
+    """Whether a difference lies above 0, or `below` it, with its whole interval."""
+    if each["value"] is None:
+        return "not comparable: no equal realism"
+    if each["low"] is None:
+        return "no interval"
+    low, high = (-each["high"], -each["low"]) if below else (each["low"], each["high"])
+    return "holds" if low > 0 else "opposite" if high < 0 else "not decided"

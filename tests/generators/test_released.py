@@ -12,6 +12,7 @@ from gcdp.data.classes import CELEBA, CITYSCAPES
 from gcdp.evaluation.referees.alignment import load_two_tower
 from gcdp.evaluation.referees.attributes import load_attributes
 from gcdp.evaluation.referees.segmenter import load_segmenter
+from gcdp.experiments import strokes_record
 from gcdp.experiments.directions_record import DirectionsRecord, settings_of
 from gcdp.experiments.features_record import FeatureRecords, Row
 from gcdp.experiments.models import network_hash, options
@@ -122,6 +123,16 @@ def test_released_directions_are_those_of_the_released_networks_and_the_settings
     assert {row["measures"]["miou"]["n"] for row in record.image.values()} == {profile.directions.num_samples}
     leads = {f"{lead:g}" for lead in profile.directions.leads} if profile.directions.any else set()
     assert leads <= set(record.paths)
+
+
+@each_own_size
+def test_released_strokes_are_those_of_the_released_networks_and_the_settings_of_the_profile(domain):
+    record, profile = StrokesRecord.load(WEIGHTS / f"toy-{domain}-strokes"), load_profile("toy", domain)
+    assert record.settings == strokes_record.settings_of(profile)
+    for role, model in profile.strokes.models.items():
+        assert record.networks[role] == network_hash(WEIGHTS / f"toy-{domain}-{model}")
+    assert {f"{trial.key}" for trial in stroke_trials(profile)} <= set(record.rows)
+    assert {row["measures"]["faithfulness"]["n"] for row in record.rows.values()} == {profile.strokes.num_samples}
 
 
 @each_release

@@ -117,3 +117,34 @@ def test_word_order_does_not_matter_without_positions_in_the_states():
     # positions are the encoder's business: the reader treats its states as a set
     states, mask = padded([caption(6, 0)], 6)
     assert_close(CONDITIONER(states, mask), CONDITIONER(states.flip(1), mask))
+
+
+def drawn(network: UNet, context: TextContext) -> torch.Tensor:
+    """Image and logits of one noisy pair for a context."""
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randn(1, 3, 8, 16, generator=g), torch.randint(5, (1, 8, 16), generator=g)
+    output = network(x, y, torch.zeros(1), torch.zeros(1), context)
+    return torch.cat([output.image, output.layout], 1)
+
+
+def test_attention_weights_of_one_change_nothing_and_of_zero_hide_a_token():
+    network = awake(UNet(NETWORK)).eval().requires_grad_(False)
+    context = network.encode_text(caption(4, 0), torch.ones(1, 4, dtype=torch.bool))
+    count = context.tokens.shape[1]
+    plain = drawn(network, context)
+    ones = context._replace(weights=torch.ones(1, count, 8, 16))
+    torch.testing.assert_close(drawn(network, ones), plain, atol=1e-5, rtol=1e-5)
+    more = torch.cat([context.tokens, torch.randn(1, 3, NETWORK.context_width)], 1)
+    hidden = torch.cat([torch.ones(1, count, 8, 16), torch.zeros(1, 3, 8, 16)], 1)
+    torch.testing.assert_close(drawn(network, TextContext(more, context.pooled, hidden)), plain, atol=1e-5, rtol=1e-5)
+    hidden[:, count:, :, 8:] = 5.0  # now the right half attends to what was added
+    seen = drawn(network, TextContext(more, context.pooled, hidden))
+    assert (seen - plain).abs().amax((1, 2))[0, 8:].max() > 1e-3
+
+
+def test_weights_are_averaged_to_the_size_of_a_map():
+    weights = torch.zeros(1, 2, 4, 4)
+    weights[0, 0], weights[0, 1, :, 2:] = 1.0, 3.0
+    bias = TextContext(torch.zeros(1, 2, 5), torch.zeros(1, 3), weights).bias((1, 2))
+    assert bias.exp().tolist() == [[[1.0, 0.0], [1.0, pytest.approx(3.0)]]]
+    assert TextContext(torch.zeros(1, 2, 5), torch.zeros(1, 3)).bias((1, 2)) is None

@@ -17,6 +17,8 @@ from gcdp.experiments.directions_record import DirectionsRecord, settings_of
 from gcdp.experiments.features_record import FeatureRecords, Row
 from gcdp.experiments.models import network_hash, options
 from gcdp.experiments.profile import load_profile, repository_root
+from gcdp.experiments.stroke_trials import stroke_trials
+from gcdp.experiments.strokes_record import StrokesRecord
 from gcdp.experiments.study import trials
 from gcdp.experiments.study_record import RELEASE, Study, Trial
 from gcdp.generators.latent import latent_card

@@ -112,10 +112,11 @@ class ReverseSettings:
     Args:
         num_steps: jumps, 1..T; the network runs once in each, twice with guidance.
         eta: 1 is ancestral sampling of the image, 0 is DDIM; labels are always drawn from their posterior.
-        threshold: quantile of dynamic thresholding of x_0; 0 only clamps to [-1, 1].
+        threshold: quantile of dynamic thresholding of x_0; 0 only clamps to [-limit, limit].
         final: "mode" takes the likeliest label at the last step, "sample" draws it, and "estimate" takes the likeliest
             by the network alone, so that a label that is left of the noise does not speak for itself once more.
         order: 2 extrapolates the clean image from the last two estimates (`MultistepEstimate`); it needs eta = 0.
+        limit: of the size of what the chain holds: 1 for images, infinite for latents of any scale.
     """
 
     num_steps: int = 50
@@ -123,6 +124,7 @@ class ReverseSettings:
     threshold: float = 0.95
     final: str = "mode"
     order: int = 1
+    limit: float = 1.0
 
     def __post_init__(self) -> None:
         if self.final not in FINALS:
@@ -209,7 +211,11 @@ class Walker:
     def clean_image(self, output: Tensor, x: Tensor, t: Tensor) -> Tensor:
         """The clean estimate behind what the network says of x_t, in the range of clean images, (B, C, H, W)."""
         x0, threshold = self.process.gaussian.predict_x0(output.to(x.dtype), x, t), self.settings.threshold
-        return dynamic_threshold(x0, threshold) if threshold else x0.clamp(-1, 1)
+        return dynamic_threshold(x0, threshold) if threshold else self.clamped(x0)
+
+    def clamped(self, x0: Tensor) -> Tensor:
+        """x_0 within the limits of what the chain holds."""
+        return x0.clamp(-self.settings.limit, self.settings.limit)
 
     def _jump_image(self, output: Tensor, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
         x0 = self.clean_image(output, x, t)

@@ -116,7 +116,7 @@ class _Injector(Walker):
     def _jump_image(self, output: Tensor, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
         if int(t[0]) not in self.at:
             return super()._jump_image(output, x, t, s)
-        x0 = self.descend(self.clean_image(output, x, t), self.loss).clamp(-1, 1)
+        x0 = self.clamped(self.descend(self.clean_image(output, x, t), self.loss))
         return _noised(self, Pair(x0, None), int(s[0])).x
 
 

@@ -139,13 +139,13 @@ class _Batch:
         pixels, mask = to_tensor(strokes.images, device), torch.from_numpy(np.array(strokes.masks)).to(device)
         walker = Walker(model.process, self.settings, self._denoiser(captions, strokes.labels), Noise(seeds, device))
         size = model.map_size
-        known = Known(image=model.encoded(pixels), image_mask=mask if size == mask.shape[1:] else _at_size(mask, size))
+        known = Known(image=model.encoded(pixels), image_mask=mask if size == mask.shape[1:] else mask_at(mask, size))
 
         def loss(x0: Tensor) -> Tensor:
             return self.distance(self.painting(model.pixels(x0), pixels), pixels, mask)
 
         low = pixels if size == mask.shape[1:] else known.image
-        x, y = _method(self.guide, loss, lambda x: self.painting(x, low))(walker, known)
+        x, y = method_of(self.guide, loss, lambda x: self.painting(x, low))(walker, known)
         return model.pixels(x).cpu(), None if y is None else y.cpu()
 
     def _denoiser(self, captions: list[str], labels: np.ndarray | None):
@@ -166,7 +166,7 @@ class _Batch:
         return counted
 
 
-def _method(guide: Guide, loss: methods.Loss, low_pass: Callable) -> Callable[[Walker, Known], Pair]:
+def method_of(guide: Guide, loss: methods.Loss, low_pass: Callable) -> Callable[[Walker, Known], Pair]:
     """The method of a guide as a function of walker and strokes."""
     down = partial(descend, steps=guide.steps, rate=guide.rate)
     injected = {"loss": loss, "descend": down, "injections": guide.injections}
@@ -215,7 +215,7 @@ def _for_base(cascade: Cascade, strokes: Strokes) -> Strokes:
     return Strokes(*(None if part is None else part[:, ::FACTOR, ::FACTOR] for part in vars(strokes).values()))
 
 
-def _at_size(mask: Tensor, size: tuple[int, int]) -> Tensor:
+def mask_at(mask: Tensor, size: tuple[int, int]) -> Tensor:
     """A mask (B, H, W) on a smaller map: True where more than half of a cell is covered."""
     return adaptive_avg_pool2d(mask[:, None].float(), size)[:, 0] > 0.5
 

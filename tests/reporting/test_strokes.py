@@ -70,5 +70,5 @@ def test_verdicts_follow_the_intervals():
         "no interval",
     ]
     assert difference_rows(differences)[2] == {
-        "": "joint: gradop_plus, named - unnamed, hit rate", "difference": "+0.400 [+0.300, +0.500]"
+        "": "joint: GradOP+, named - unnamed", "difference": "+0.400 [+0.300, +0.500]"
     }  # fmt: skip

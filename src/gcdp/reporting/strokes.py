@@ -100,7 +100,7 @@ def difference_rows(differences: Mapping[str, Mapping[str, Any]]) -> list[dict[s
     """One row a comparison, with its interval."""
     digits = {True: 4, False: 3}
     return [
-        {"": name.replace("image_only", "image-only"), "difference": difference_text(each, digits["faith" in name])}
+        {"": _in_words(name), "difference": difference_text(each, digits["faith" in name])}
         for name, each in differences.items()
     ]
 
@@ -114,9 +114,14 @@ def verdicts(differences: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str
         found.append({"claim": claim, "verdict": _decided(each, below=True), "difference": difference_text(each, 4)})
     for name, each in differences.items():
         if "hit rate" in name:
-            claim = f"names decide what strokes become ({name.removesuffix(', hit rate').replace('_', ' ')})"
+            claim = f"names decide what strokes become ({_in_words(name)})"
             found.append({"claim": claim, "verdict": _decided(each), "difference": difference_text(each)})
     return found
+
+
+def _in_words(name: str) -> str:
+    """How a comparison is called in tables."""
+    return name.removesuffix(", hit rate").replace("image_only", "image-only").replace("gradop_plus", "GradOP+")
 
 
 def _decided(each: Mapping[str, Any], below: bool = False) -> str:

@@ -1,5 +1,6 @@
 """Links of published notebooks lead to executed ones, of their own domain where there are such."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
-from publish_reference import publish, relinked
+from publish_reference import publish, refresh_prose, relinked
 
 COPIES = sorted((ROOT / "results" / "reference" / "notebooks").glob("*.ipynb"))
 
@@ -32,6 +33,24 @@ def test_a_run_is_copied_whole_and_replaces_the_former(tmp_path):
     publish(tmp_path)
     kept = {path.relative_to(tmp_path / "reference").as_posix() for path in (tmp_path / "reference").rglob("*.*")}
     assert kept == {f"{part}/new.json" for part in ("figures", "metrics", "tables", "notebooks")}
+
+
+def test_prose_is_renewed_where_the_code_is_that_of_the_copy(tmp_path):
+    def write(path, text, code, injected=False):
+        cells = [{"cell_type": "markdown", "metadata": {}, "source": [text]}]
+        cells += [{"cell_type": "code", "metadata": {"tags": ["injected-parameters"]}, "source": ["x = 1"]}] * injected
+        cells += [{"cell_type": "code", "metadata": {}, "source": [code], "outputs": ["kept"]}]
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"cells": cells}))
+
+    copies, sources = tmp_path / "copies", tmp_path / "sources"
+    for name, code in (("one", "a"), ("two", "b")):
+        write(sources / f"{name}.ipynb", "new, see [two](two.ipynb)", code)
+        write(copies / f"{name}-streets.ipynb", "old", "a", injected=True)
+    assert refresh_prose(copies, sources) == ["one-streets"]
+    first, _, code = json.loads((copies / "one-streets.ipynb").read_text())["cells"]
+    assert first["source"] == ["new, see [two](two-streets.ipynb)"] and code["outputs"] == ["kept"]
+    assert refresh_prose(copies, sources) == []
 
 
 @pytest.mark.parametrize("path", COPIES, ids=lambda path: path.stem)

@@ -8,6 +8,8 @@ import shutil
 import time
 from pathlib import Path
 
+import torch
+from accelerate import Accelerator
 from torch import Tensor
 
 from gcdp.errors import CheckpointError, TrainingError
@@ -27,7 +29,7 @@ def not_finite(what: str, step: int, last_saved: int, folder: Path) -> TrainingE
 class Curve:
     """Losses over a run, in curve.csv: means since the previous row, and validation losses where measured.
 
-    Of several processes each keeps the losses of its own share, and the first one writes them. A resumed run
+    Of several processes each collects the losses of its own share, and their mean is written. A resumed run
     passes `first_step` and the `pending` sums of its checkpoint, and so writes the rows of an
     uninterrupted one.
     """
@@ -48,6 +50,13 @@ class Curve:
         for name, loss in losses.items():
             self.sums[name] = self.sums.get(name, 0.0) + loss
         self.count, self.pairs = self.count + 1, self.pairs + pairs
+
+    def average(self, accelerator: Accelerator) -> None:
+        """Make the sums of all processes their mean; before a row is made of them, or they are saved."""
+        if accelerator.num_processes > 1 and self.sums:
+            own = [torch.as_tensor(total, dtype=torch.float32).to(accelerator.device) for total in self.sums.values()]
+            means = accelerator.reduce(torch.stack(own), "mean")
+            self.sums = dict(zip(self.sums, means.unbind(), strict=True))
 
     def log(self, step: int, rate: float, last_saved: int, bar=None) -> None:
         """Append a row of means. Raises TrainingError if a loss is not finite."""

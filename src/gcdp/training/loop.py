@@ -1,7 +1,8 @@
 """The one training loop: networks of diffusion, autoencoders and referees learn in it, resumable to the bit.
 
-Batches and noise of a step are functions of (seed, step, rank) alone, so an interrupted run that continues from its
-checkpoint ends with the weights of an uninterrupted one.
+Batches and noise of a step are functions of (seed, step) alone, so an interrupted run that continues from its
+checkpoint ends with the weights of an uninterrupted one. So does a run of a diffusion on another number of processes,
+up to rounding; other losses draw for each process apart (`gcdp.training.distributed.OwnRows`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from gcdp.data.pairs import PairDataset
 from gcdp.errors import CheckpointError, TrainingError
 from gcdp.storage import fingerprint
 from gcdp.training.curve import Curve
-from gcdp.training.distributed import graceful_stop, ignore_interrupt
+from gcdp.training.distributed import OwnRows, graceful_stop, ignore_interrupt
 from gcdp.training.optimizers import make_optimizer, set_rates
 from gcdp.training.recipe import OPERATIONAL, TrainConfig
 from gcdp.training.state import TrainingState
@@ -58,7 +59,7 @@ def fit(
 
     Args:
         loss: of one batch; it reads the network through `forward` alone.
-        identity: JSON-like settings that, with recipe, data and number of processes, tell this run from others.
+        identity: JSON-like settings that, with recipe and data, tell this run from others.
         text: cache whose token states every batch gets.
         validate: called with the network, EMA weights in it, every `validate_every` steps -> losses for the curve.
         label: of progress bar and messages.
@@ -72,7 +73,10 @@ def fit(
     record = can_record(loss, config, accelerator)
     network = network.to(accelerator.device)
     prepared, optimizer = accelerator.prepare(network, make_optimizer(network, config, capturable=record))
-    run = run_hash(identity, pairs, config, accelerator.num_processes)
+    shared = hasattr(loss, "prepare")  # random numbers of rows, not of processes
+    run = run_hash(identity, pairs, config, 1 if shared else accelerator.num_processes)
+    if shared and accelerator.num_processes > 1:
+        loss = OwnRows(loss, accelerator.process_index, accelerator.num_processes)
     state = TrainingState(network, optimizer, config.ema_decay, state_folder, run, accelerator)
     first = _first_step(state, config)
     curve = Curve(state_folder / "curve.csv", first, state.pending)
@@ -84,16 +88,18 @@ def fit(
         for step, batch in enumerate(loader, start=first):
             share, done = share_of_rate(config, step), step + 1
             set_rates(optimizer, share)
-            generator = step_generator(config.seed, step, accelerator.process_index)
+            generator = step_generator(config.seed, step, 0 if shared else accelerator.process_index)
             parts = take(placed(batch, accelerator.device), generator, done)
             curve.add(parts, config.batch_size)
             last, interrupted = done == config.steps, stop.agreed(accelerator, done)
             if done % config.log_every == 0 or last:
+                curve.average(accelerator)
                 curve.log(done, share * config.learning_rate, state.last_saved, loader)
             if validate is not None and (done % config.validate_every == 0 or last):
                 with state.ema_weights():
                     curve.validated(done, validate(prepared))
             if done % config.checkpoint_every == 0 or last or interrupted:
+                curve.average(accelerator)
                 curve.check_finite(done, state.last_saved)
                 if accelerator.is_main_process:
                     curve.flush()  # before the state: rows beyond a checkpoint are dropped, missing ones are lost

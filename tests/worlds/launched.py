@@ -1,0 +1,46 @@
+"""Train on the tiny world as one of several processes: `accelerate launch launched.py FOLDER OPTIMIZER STEPS DIE_AT`.
+
+At step DIE_AT the last process kills itself; 0: none does.
+"""
+
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from gcdp.training.diffusion import train
+from gcdp.training.distributed import make_accelerator
+from worlds import tiny
+
+
+class Deadly(tiny.PairDataset):
+    """Kills its process when it reads the first item of a step."""
+
+    at, read = -1, 0
+
+    def __getitem__(self, item):
+        self.read += 1
+        if self.read == self.at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(item)
+
+
+def main(folder: str, optimizer: str, steps: str, die_at: str) -> None:
+    torch.set_num_threads(1)
+    accelerator, folder = make_accelerator("no"), Path(folder)
+    with accelerator.main_process_first():
+        place = tiny.world(folder / f"world-{accelerator.process_index}")
+    pairs = place.dataset(cls=Deadly)
+    share = tiny.RECIPE.batch_size // accelerator.num_processes
+    if int(die_at) and accelerator.process_index == accelerator.num_processes - 1:
+        pairs.at = (int(die_at) - 1) * share + 1
+    recipe = replace(tiny.RECIPE, steps=int(steps), decay=False, optimizer=optimizer)
+    held_out = place.dataset(augment=False)
+    train(place.card, pairs, recipe, folder / "state", folder / "model", held_out, accelerator)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

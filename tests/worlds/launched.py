@@ -1,4 +1,4 @@
-"""Train on the tiny world as one of several processes: `accelerate launch launched.py FOLDER OPTIMIZER STEPS DIE_AT`.
+"""Train on the tiny world as one of several processes: `torchrun launched.py FOLDER OPTIMIZER STEPS DIE_AT`.
 
 At step DIE_AT the last process kills itself; 0: none does.
 """

@@ -102,17 +102,17 @@ class StrokePictures:
         return rows
 
     def differences(self) -> dict[str, Estimate]:
-        """Faithfulness of each method less SDEdit's at equal realism, and hit rates with names less those without.
+        """Each method less SDEdit, and hit rates with names less those without.
 
+        Methods are compared twice: faithfulness where SDEdit is as realistic, and realism where it is as faithful.
         Pictures are drawn anew, for both sides of a difference alike.
         """
         found, trials = {}, stroke_trials(self.profile)
         for role in ROLES:
             curves = {method: _curve(trials, role, method, self.settings.steps) for method in LABELS}
             for method in ("loopback", "ilvr", "gradop", "gradop_plus"):
-                found[f"{role}: {method} - sdedit, faithfulness"] = self._at_equal_realism(
-                    role, curves[method], curves["sdedit"]
-                )
+                equal = self._at_equal(role, curves[method], curves["sdedit"])
+                found |= {f"{role}: {method} - sdedit, {name}": each for name, each in equal.items()}
         for method in NAMED:
             told = _curve(trials, "joint", method, self.settings.steps, "layout")
             plain = _curve(trials, "joint", method, self.settings.steps)
@@ -175,25 +175,23 @@ class StrokePictures:
     def _reference(self, role: str) -> np.ndarray:
         return self.referee.read(self.text_only(role).images).features
 
-    def _at_equal_realism(self, role: str, ours: list[StrokeTrial], theirs: list[StrokeTrial]) -> Estimate:
-        """Mean over our settings of faithfulness less that of their curve where it is as realistic; undefined where no
-        setting of ours is within their curve."""
-        parts = [
-            (self.faithfulness(images), self.referee.read(images).features) for images in self._images(ours + theirs)
-        ]
+    def _at_equal(self, role: str, ours: list[StrokeTrial], theirs: list[StrokeTrial]) -> dict[str, Estimate]:
+        """ "faithfulness" of our settings less that of their curve where it is as realistic, and "realism" less that of
+        their curve where it is as faithful: means over the settings of ours that are within their curve, undefined
+        where none is."""
+        drawn, n = self._images(ours + theirs), len(self.world)
+        parts = [(self.faithfulness(images), self.referee.read(images).features) for images in drawn]
         reference, count = self._reference(role), len(ours)
 
-        def difference(rows: np.ndarray) -> float:
-            at = [(frechet.feature_distance(f[rows], reference), error[rows].mean()) for error, f in parts]
-            return above_curve(at[:count], at[count:])
+        def differences(rows: np.ndarray) -> tuple[float, float]:
+            at = [(error[rows].mean(), frechet.feature_distance(f[rows], reference)) for error, f in parts]
+            swapped = [(realism, error) for error, realism in at]
+            return above_curve(swapped[:count], swapped[count:]), above_curve(at[:count], at[count:])
 
-        n = len(self.world)
-        value = difference(np.arange(n))
-        if np.isnan(value):
-            return undefined(n)
-        drawn = [difference(rows) for block in resampled_rows(n, RESAMPLES) for rows in block]
-        low, high = np.nanquantile(drawn, [0.025, 0.975])
-        return {"value": value, "low": float(low), "high": float(high), "n": n}
+        values = differences(np.arange(n))
+        resampled = np.array([differences(rows) for block in resampled_rows(n, RESAMPLES) for rows in block]).T
+        named = zip(("faithfulness", "realism"), values, resampled, strict=True)
+        return {name: _with_interval(value, column, n) for name, value, column in named}
 
     def _hit_difference(self, told: list[StrokeTrial], plain: list[StrokeTrial]) -> Estimate:
         """Hit rate with names less that without, both averaged over these settings."""
@@ -230,8 +228,16 @@ class StrokePictures:
         return sorted(model_folder(self.profile, self.domain, self.settings.models[role]).glob("*.safetensors"))
 
 
+def _with_interval(value: float, resampled: np.ndarray, n: int) -> Estimate:
+    """A difference and the spread of its resamples around it; undefined where it is, or half of these are."""
+    if np.isnan(value) or np.isnan(resampled).mean() > 0.5:
+        return undefined(n)
+    low, high = np.nanquantile(resampled, [0.025, 0.975]) - np.nanmean(resampled) + value
+    return {"value": value, "low": float(low), "high": float(high), "n": n}
+
+
 def above_curve(ours: list[tuple[float, float]], theirs: list[tuple[float, float]]) -> float:
-    """Mean height of points (realism, faithfulness) above a curve, interpolated linearly between its points.
+    """Mean height of points (x, y) above a curve, interpolated linearly between its points.
 
     Points beyond the curve's ends are left out; NaN where none is left.
     """

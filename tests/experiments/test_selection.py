@@ -72,11 +72,12 @@ def test_use_selects_all_of_a_profile(empty):
         "features": {},
         "outpaintings": {},
         "directions": {},
+        "strokes": {},
         "enlargings": {},
         "report": {
             "features": "notebooks/fig8_kmeans.ipynb", "outpainting": "notebooks/fig9_outpainting.ipynb",
             "any_direction": "notebooks/any_direction.ipynb",
-            "super_resolution": "notebooks/super_resolution.ipynb",
+            "super_resolution": "notebooks/super_resolution.ipynb", "strokes": "notebooks/strokes_gradop.ipynb",
         },
         "models": {
             f"streets-{model}": {
@@ -206,6 +207,7 @@ def test_every_profile_has_what_its_stages_track_and_compare(name, repository):
         tracked = [entry["${settings}"] for entry in content.get("params", ())]
         for item in items:
             for key in (key for keys in tracked for key in keys):
+                key = key.replace("${domains[0]}", chosen["domains"][0])
                 at(written, re.sub(r"\$\{item\.(\w+)\}", lambda found, item=item: item[found[1]], key))
     for entry in [*chosen["models"].values(), *chosen["studies"].values()]:
         assert (ROOT / "weights" / entry["weights"]).exists()

@@ -19,7 +19,7 @@ REMEDY = "run `python tools/stage_dependencies.py`"
 def sources(stage: dict) -> tuple[Path, list[Path]]:
     """Notebook of a stage, and the folders and files of source code among its dependencies."""
     deps = stage.get("do", stage)["deps"]
-    (notebook,) = [path for path in deps if path.startswith("notebooks/")]
+    (notebook,) = [path for path in deps if path.endswith(".ipynb")]
     return ROOT / notebook, [ROOT / path for path in deps if path.startswith("src/")]
 
 

@@ -26,6 +26,7 @@ from gcdp.diffusion.strokes import (
     sdedit,
 )
 from gcdp.errors import ConfigError
+from gcdp.generators.painting import descend
 from gcdp.network.unet import UNet
 
 SIZE, COUNT = (8, 8), 4
@@ -49,16 +50,6 @@ def walker(process=IMAGE_ONLY, steps=10, answer=-0.5, calls=None):
         return torch.full_like(x, answer), logits
 
     return Walker(process, settings(steps), denoise, noise_of(COUNT))
-
-
-def descend(z, loss, steps=30, rate=0.1):
-    with torch.enable_grad():
-        z = z.detach().clone().requires_grad_()
-        optimizer = torch.optim.Adam([z], rate)
-        for _ in range(steps):
-            (z.grad,) = torch.autograd.grad(loss(z).sum(), z)
-            optimizer.step()
-    return z.detach()
 
 
 def test_the_free_time_is_the_nearest_visited_one():

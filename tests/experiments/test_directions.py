@@ -23,8 +23,9 @@ from gcdp.errors import CheckpointError, ConfigError, DataError
 from gcdp.evaluation.referees.segmenter import Reading
 from gcdp.experiments.directions import Directions
 from gcdp.experiments.directions_methods import image_methods, layout_methods
-from gcdp.experiments.directions_record import RECORD, DirectionsRecord, current, make_directions, records_folder
+from gcdp.experiments.directions_record import DirectionsRecord, current, make_directions, records_folder
 from gcdp.experiments.few_layouts import arm_run, arm_trials, few_layouts
+from gcdp.experiments.json_record import RECORD
 from gcdp.experiments.models import model_folder
 from gcdp.experiments.params import write_resolved
 from gcdp.experiments.profile import load_profile

@@ -21,6 +21,7 @@ import gcdp.experiments.strokes_record as strokes_record
 from gcdp.diffusion.sampling import sample_seeds
 from gcdp.errors import CheckpointError, ConfigError, DataError
 from gcdp.evaluation.referees.segmenter import Reading
+from gcdp.experiments.json_record import RECORD
 from gcdp.experiments.params import write_resolved
 from gcdp.experiments.profile import load_profile
 from gcdp.experiments.referees import Referees
@@ -28,7 +29,7 @@ from gcdp.experiments.runs import prepare_run
 from gcdp.experiments.stroke_scenes import flattened, renamed
 from gcdp.experiments.stroke_trials import stroke_trials
 from gcdp.experiments.strokes import StrokePictures, above_curve
-from gcdp.experiments.strokes_record import RECORD, StrokesRecord, current, make_strokes, records_folder
+from gcdp.experiments.strokes_record import StrokesRecord, current, make_strokes, records_folder
 from gcdp.experiments.tasks import Task, do, is_done, needs, plan
 from gcdp.generators.samples import Samples
 from gcdp.generators.stroke_guided import Guide
@@ -71,7 +72,7 @@ def place(repository, monkeypatch):
 
     for model in ("joint", "gaussian"):
         leave_network(prepare_run(profile, "streets", model))
-    monkeypatch.setattr(strokes, "paint", paint)
+    monkeypatch.setattr("gcdp.generators.stroke_guided.paint", paint)
     monkeypatch.setattr(
         strokes, "open_model", lambda p, d, name: SimpleNamespace(name=name, dtype="float32", sample=text)
     )

@@ -14,6 +14,7 @@ import pytest
 import torch
 from worlds import tiny
 
+import gcdp
 from gcdp.storage import load_tensors
 from gcdp.training.curve import Curve, read_curve
 from gcdp.training.distributed import OwnRows
@@ -23,7 +24,7 @@ PROGRAM = Path(tiny.__file__).with_name("launched.py")
 
 def launch(folder, processes, optimizer="adamw", steps=8, die_at=0, timeout=240):
     """Run the training with so many processes; returns what came of the command."""
-    paths = os.pathsep.join([str(PROGRAM.parents[1]), str(Path(tiny.train.__code__.co_filename).parents[2])])
+    paths = os.pathsep.join([str(PROGRAM.parents[1]), str(Path(gcdp.__file__).parents[1])])
     env = {**os.environ, "PYTHONPATH": paths, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
     command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]

@@ -3,8 +3,6 @@
 At step DIE_AT the last process kills itself; 0: none does.
 """
 
-import os
-import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,24 +14,12 @@ from gcdp.training.distributed import make_accelerator
 from worlds import tiny
 
 
-class Deadly(tiny.PairDataset):
-    """Kills its process when it reads the first item of a step."""
-
-    at, read = -1, 0
-
-    def __getitem__(self, item):
-        self.read += 1
-        if self.read == self.at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().__getitem__(item)
-
-
 def main(folder: str, optimizer: str, steps: str, die_at: str) -> None:
     torch.set_num_threads(1)
     accelerator, folder = make_accelerator("no"), Path(folder)
     with accelerator.main_process_first():
         place = tiny.world(folder / f"world-{accelerator.process_index}")
-    pairs = place.dataset(cls=Deadly)
+    pairs = place.dataset(cls=tiny.Deadly)
     share = tiny.RECIPE.batch_size // accelerator.num_processes
     if int(die_at) and accelerator.process_index == accelerator.num_processes - 1:
         pairs.at = (int(die_at) - 1) * share + 1

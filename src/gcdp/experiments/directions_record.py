@@ -12,15 +12,15 @@ from gcdp.errors import CheckpointError, DataError
 from gcdp.experiments.datasets import open_pairs
 from gcdp.experiments.directions import SEGMENTER, Directions
 from gcdp.experiments.few_layouts import few_layouts
+from gcdp.experiments.json_record import JsonRecord
 from gcdp.experiments.models import model_folder, network_hash
 from gcdp.experiments.profile import Profile
 from gcdp.experiments.referees import referee_hashes
 from gcdp.experiments.runs import released_folder
 from gcdp.provenance import source_fingerprint
-from gcdp.storage import fingerprint, write_json
+from gcdp.storage import fingerprint
 from gcdp.validation import to_dict
 
-RECORD = "record.json"
 ORDER = (
     "repaint", "repaint_once", "repaint_authors", "repaint_fewer", "repaint_any", "direct", "direct_fewer",
     "direct_once", "specialist", "specialist_once", SEGMENTER, "referee", "real", "joint", *ALONE,
@@ -28,7 +28,7 @@ ORDER = (
 
 
 @dataclass(frozen=True)
-class DirectionsRecord:
+class DirectionsRecord(JsonRecord):
     """The measures of one domain.
 
     Args:
@@ -42,6 +42,8 @@ class DirectionsRecord:
         few_layouts: see `gcdp.experiments.few_layouts`; empty where it was not compared.
     """
 
+    notebook = "fig9_outpainting"
+
     settings: dict[str, Any]
     minimum_area: int
     identity: str
@@ -54,23 +56,9 @@ class DirectionsRecord:
     path_differences: dict[str, Any]
     few_layouts: dict[str, Any] = field(default_factory=dict)
 
-    def save(self, folder: Path) -> Path:
-        """Write <folder>/record.json, atomically; returns its path."""
-        write_json(Path(folder) / RECORD, vars(self))
-        return Path(folder) / RECORD
-
     @classmethod
-    def load(cls, folder: Path) -> DirectionsRecord:
-        """Raises CheckpointError where it is missing, DataError where it is damaged."""
-        path = Path(folder) / RECORD
-        if not path.is_file():
-            raise CheckpointError(f"{path} is missing: fetch it, or run fig9_outpainting of a profile that draws it")
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            tables = {name: _ordered(content[name]) for name in ("image", "layout", "paths")}
-            return cls(**{**content, **tables})
-        except (ValueError, TypeError, KeyError) as error:
-            raise DataError(f"{path} is damaged or of an older form ({error!r}): fetch or make it again") from error
+    def _read(cls, content: dict[str, Any]) -> dict[str, Any]:
+        return {**content, **{name: _ordered(content[name]) for name in ("image", "layout", "paths")}}
 
 
 def make_directions(profile: Profile, domain: str, min_area: int) -> DirectionsRecord:

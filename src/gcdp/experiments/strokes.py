@@ -6,34 +6,39 @@ Everything that is drawn is kept, so that what was interrupted goes on.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, replace
 from functools import cache, cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from gcdp.data.images import to_tensor
-from gcdp.errors import DataError
 from gcdp.evaluation import frechet
 from gcdp.evaluation.statistics import Estimate, bootstrap_ratio, mean_ratio, resampled_rows, undefined
-from gcdp.experiments.datasets import held_out
+from gcdp.experiments.datasets import HeldOut, held_out
 from gcdp.experiments.models import model_folder, open_model
 from gcdp.experiments.profile import Profile
 from gcdp.experiments.referees import open_referees
 from gcdp.experiments.stroke_scenes import flattened, renamed
 from gcdp.experiments.stroke_trials import LABELS, NAMED, ROLES, StrokeTrial, stroke_trials
+from gcdp.experiments.sweep import Sweep
 from gcdp.generators.painting import Blur, masked_mse
 from gcdp.generators.samples import Samples
-from gcdp.generators.stroke_guided import paint
+from gcdp.generators.stroke_guided import StrokePainter
 from gcdp.generators.strokes import UNNAMED, Strokes
-from gcdp.provenance import source_fingerprint
-from gcdp.storage import fingerprint, sha256
 
 REFERENCE = 2  # pairs from text alone, for each picture of strokes, that realism is measured against
 RESAMPLES = 200  # of differences, each with the distances of two curves
+
+
+class View(NamedTuple):
+    """Pictures as they are measured, one row each: faithfulness (N,), the mean squared error of the painted picture to
+    its strokes in units of [-1, 1], and what the referee sees, layouts (N, H, W) and features (N, D)."""
+
+    error: np.ndarray
+    layouts: np.ndarray
+    features: np.ndarray
 
 
 class StrokePictures:
@@ -49,6 +54,8 @@ class StrokePictures:
         self.referee = open_referees(profile, domain).segmenter
         self.blur = Blur(self.settings.blur)
         self.model = cache(lambda role: open_model(profile, domain, self.settings.models[role]))
+        self.view = cache(lambda trial: self._view(self.draw(trial).images))
+        self._reference = cache(lambda role: self.referee.read(self.text_only(role).images).features)
 
     @cached_property
     def strokes(self) -> Strokes:
@@ -63,22 +70,15 @@ class StrokePictures:
 
     def draw(self, trial: StrokeTrial, strokes: Strokes | None = None) -> Samples:
         """The pictures of one setting, after strokes other than those of the scenes where such are given."""
-        keywords = {"guidance": self.settings.guidance, "seed": self.settings.seed, **self.profile.sampling.keywords()}
-        strokes = strokes or self.strokes
-        names = hashlib.sha256(strokes.labels.tobytes()).hexdigest()
-        name = trial.key if strokes is self.strokes else f"{trial.key}-{names[:8]}"
-        decisive = {"guide": asdict(trial.guide), "role": trial.role, "names": names, **keywords}
-        given = self.world.captions, strokes, trial.guide
-        return self._kept(name, decisive, lambda: paint(self.model(trial.role), *given, painting=self.blur, **keywords))
+        given = {**vars(strokes or self.strokes), "guide": asdict(trial.guide), "sigma": self.settings.blur}
+        name = trial.key if strokes is None else f"{trial.key}-renamed"
+        painter = StrokePainter(self.model(trial.role))
+        return self._sweep(name, trial.role, painter, self.world, 0, given).draw(self.settings.guidance)
 
     def text_only(self, role: str) -> Samples:
         """Pairs from the captions alone, with seeds of their own."""
-        keywords = {"guidance": self.settings.guidance, "seed": self.settings.seed + 1}
-        keywords |= self.profile.sampling.keywords()
-        captions = list(self.world.captions) * REFERENCE
-        return self._kept(
-            f"{role}-text", {"role": role, **keywords}, lambda: self.model(role).sample(captions, **keywords)
-        )
+        world = replace(self.world, captions=list(self.world.captions) * REFERENCE)
+        return self._sweep(f"{role}-text", role, self.model(role), world, 1).draw(self.settings.guidance)
 
     def rows(self) -> dict[str, dict[str, Any]]:
         """{key of the trial: facts and measures}, and under the name of a role those of its pairs from text alone."""
@@ -87,17 +87,14 @@ class StrokePictures:
             drawn = self.draw(trial)
             facts = {"role": trial.role, "model": self.settings.models[trial.role], "guide": asdict(trial.guide)}
             facts |= {"label": LABELS[trial.guide.method], "network_calls": drawn.settings["network_calls"]}
-            rows[trial.key] = {**facts, "measures": self._measures(trial.role, drawn.images)}
+            rows[trial.key] = {**facts, "measures": self._measures(trial.role, self.view(trial))}
         for role in ROLES:
-            images = self.text_only(role).images[: len(self.world)]
-            measures = {key: each for key, each in self._measures(role, images).items() if key != "realism"}
-            rows[role] = {
-                "role": role,
-                "model": self.settings.models[role],
-                "label": "text alone",
-                "measures": measures,
-            }
-        real = {key: each for key, each in self._measures("joint", self.world.images).items() if key != "distance"}
+            view = self._view(self.text_only(role).images[: len(self.world)])
+            measures = {key: each for key, each in self._measures(role, view).items() if key != "realism"}
+            facts = {"role": role, "model": self.settings.models[role], "label": "text alone"}
+            rows[role] = {**facts, "measures": measures}
+        found = self._measures("joint", self._view(self.world.images))
+        real = {key: each for key, each in found.items() if key != "distance"}
         rows["real"] = {"role": "", "label": "the scenes themselves", "measures": real}
         return rows
 
@@ -133,37 +130,27 @@ class StrokePictures:
         trials = _curve(stroke_trials(self.profile), "joint", "gradop_plus", self.settings.steps)
         plain = trials[len(trials) // 2]
         told = StrokeTrial("joint", replace(plain.guide, naming="layout"))
-        pictures = {"named": self.draw(told, self.renamed).images, "unnamed": self.draw(plain).images}
-        hits = {side: self.hits(images, self.renamed) for side, images in pictures.items()}
+        views = {"named": self._view(self.draw(told, self.renamed).images), "unnamed": self.view(plain)}
+        hits = {side: hits_of(view.layouts, self.renamed) for side, view in views.items()}
         found = {side: bootstrap_ratio(*each) for side, each in hits.items()}
         found["difference"] = bootstrap_ratio(hits["named"][0] - hits["unnamed"][0], hits["named"][1])
         return found
 
-    def faithfulness(self, images: np.ndarray) -> np.ndarray:
-        """Mean squared error of painted pictures to their strokes, in units of [-1, 1], (N,)."""
+    def _view(self, images: np.ndarray) -> View:
+        """What is measured of pictures, one row each."""
         with torch.no_grad():
             strokes, mask = to_tensor(self.strokes.images), torch.from_numpy(self.strokes.masks)
-            return masked_mse(self.blur(to_tensor(images)), strokes, mask).double().numpy()
+            error = masked_mse(self.blur(to_tensor(images)), strokes, mask).double().numpy()
+        return View(error, *self.referee.read(images))
 
-    def hits(self, images: np.ndarray, strokes: Strokes | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Share of each stroke's pixels that the referee reads as its class, summed over the strokes of a picture, and
-        their number, (N,) each; a stroke is what is named alike."""
-        seen, labels = self.referee.read(images).layouts, (strokes or self.strokes).labels
-        shares = [
-            [(found[own == k] == k).mean() for k in np.unique(own) if k != UNNAMED]
-            for found, own in zip(seen, labels, strict=True)
-        ]
-        return np.array([sum(each) for each in shares]), np.array([len(each) for each in shares], float)
-
-    def _measures(self, role: str, images: np.ndarray) -> dict[str, Estimate]:
-        error, (hits, count) = self.faithfulness(images), self.hits(images)
-        reading, named = self.referee.read(images), self.strokes.labels != UNNAMED
-        right = ((reading.layouts == self.strokes.labels) & named).sum((1, 2))
+    def _measures(self, role: str, view: View) -> dict[str, Estimate]:
+        named = self.strokes.labels != UNNAMED
+        right = ((view.layouts == self.strokes.labels) & named).sum((1, 2))
         return {
-            "faithfulness": mean_ratio(error, np.ones(len(error))),
-            "realism": frechet.estimate(reading.features, self._reference(role)),
-            "distance": frechet.estimate(reading.features, self._real),
-            "hit_rate": bootstrap_ratio(hits, count),
+            "faithfulness": mean_ratio(view.error, np.ones(len(view.error))),
+            "realism": frechet.estimate(view.features, self._reference(role)),
+            "distance": frechet.estimate(view.features, self._real),
+            "hit_rate": bootstrap_ratio(*hits_of(view.layouts, self.strokes)),
             "hit_rate_pixels": bootstrap_ratio(right, named.sum((1, 2))),
         }
 
@@ -171,20 +158,15 @@ class StrokePictures:
     def _real(self) -> np.ndarray:
         return self.referee.read(held_out(self.profile, self.domain, self.settings.split).images).features
 
-    @cache  # noqa: B019  one object a domain, which lives as long as its measures are computed
-    def _reference(self, role: str) -> np.ndarray:
-        return self.referee.read(self.text_only(role).images).features
-
     def _at_equal(self, role: str, ours: list[StrokeTrial], theirs: list[StrokeTrial]) -> dict[str, Estimate]:
         """ "faithfulness" of our settings less that of their curve where it is as realistic, and "realism" less that of
         their curve where it is as faithful: means over the settings of ours that are within their curve, undefined
         where none is."""
-        drawn, n = self._images(ours + theirs), len(self.world)
-        parts = [(self.faithfulness(images), self.referee.read(images).features) for images in drawn]
+        views, n = [self.view(trial) for trial in ours + theirs], len(self.world)
         reference, count = self._reference(role), len(ours)
 
         def differences(rows: np.ndarray) -> tuple[float, float]:
-            at = [(error[rows].mean(), frechet.feature_distance(f[rows], reference)) for error, f in parts]
+            at = [(v.error[rows].mean(), frechet.feature_distance(v.features[rows], reference)) for v in views]
             swapped = [(realism, error) for error, realism in at]
             return above_curve(swapped[:count], swapped[count:]), above_curve(at[:count], at[count:])
 
@@ -195,37 +177,25 @@ class StrokePictures:
 
     def _hit_difference(self, told: list[StrokeTrial], plain: list[StrokeTrial]) -> Estimate:
         """Hit rate with names less that without, both averaged over these settings."""
-        sides = [np.mean([self.hits(images)[0] for images in self._images(side)], 0) for side in (told, plain)]
-        count = self.hits(self.world.images)[1]
-        return bootstrap_ratio(sides[0] - sides[1], count)
+        sides = [[hits_of(self.view(trial).layouts, self.strokes) for trial in side] for side in (told, plain)]
+        named, unnamed = (np.mean([hits for hits, _ in side], 0) for side in sides)
+        return bootstrap_ratio(named - unnamed, sides[0][0][1])
 
-    def _images(self, trials: list[StrokeTrial]) -> list[np.ndarray]:
-        return [self.draw(trial).images for trial in trials]
+    def _sweep(self, name: str, role: str, model, world: HeldOut, shift: int, given: dict[str, Any] | None = None):
+        """What is kept under a name; `shift` is added to the seed."""
+        weights = sorted(model_folder(self.profile, self.domain, self.settings.models[role]).glob("*.safetensors"))
+        seed = self.settings.seed + shift
+        return Sweep(model, world, self.profile.sampling, seed, self.folder / name, weights, given)
 
-    def _kept(self, name: str, decisive: dict[str, Any], draw) -> Samples:
-        """What is kept under a name, drawn where it is not there or not that of now."""
-        folder, identity = self.folder / name, self._identity(decisive)
-        try:
-            kept = Samples.load(folder)
-        except DataError:
-            kept = None
-        if kept is None or kept.settings.get("identity") != identity:
-            drawn = draw()
-            kept = replace(drawn, settings={**drawn.settings, "identity": identity})
-            kept.save(folder)
-        return kept
 
-    def _identity(self, decisive: dict[str, Any]) -> str:
-        strokes = hashlib.sha256(self.strokes.images.tobytes() + self.strokes.masks.tobytes()).hexdigest()
-        captions = hashlib.sha256("\n".join(self.world.captions).encode()).hexdigest()
-        weights = [sha256(path) for path in self.weights(decisive["role"])]
-        code = source_fingerprint("gcdp.generators.stroke_guided")
-        known = {"strokes": strokes, "captions": captions, "weights": weights, "blur": self.settings.blur, "code": code}
-        return fingerprint({**decisive, **known, "dtype": self.model(decisive["role"]).dtype})
-
-    def weights(self, role: str) -> list[Path]:
-        """Files of weights of the model of a role."""
-        return sorted(model_folder(self.profile, self.domain, self.settings.models[role]).glob("*.safetensors"))
+def hits_of(seen: np.ndarray, strokes: Strokes) -> tuple[np.ndarray, np.ndarray]:
+    """Share of each stroke's pixels that are seen, (N, H, W), as its class, summed over the strokes of a picture, and
+    their number, (N,) each; a stroke is what is named alike."""
+    shares = [
+        [(found[own == k] == k).mean() for k in np.unique(own) if k != UNNAMED]
+        for found, own in zip(seen, strokes.labels, strict=True)
+    ]
+    return np.array([sum(each) for each in shares]), np.array([len(each) for each in shares], float)
 
 
 def _with_interval(value: float, resampled: np.ndarray, n: int) -> Estimate:

@@ -9,20 +9,19 @@ from typing import Any
 
 from gcdp.errors import CheckpointError, DataError
 from gcdp.experiments.datasets import open_pairs
+from gcdp.experiments.json_record import JsonRecord
 from gcdp.experiments.models import model_folder, network_hash
 from gcdp.experiments.profile import Profile
 from gcdp.experiments.referees import referee_hashes
 from gcdp.experiments.runs import released_folder
 from gcdp.experiments.strokes import StrokePictures
 from gcdp.provenance import source_fingerprint
-from gcdp.storage import fingerprint, write_json
+from gcdp.storage import fingerprint
 from gcdp.validation import to_dict
-
-RECORD = "record.json"
 
 
 @dataclass(frozen=True)
-class StrokesRecord:
+class StrokesRecord(JsonRecord):
     """The measures of one domain.
 
     Args:
@@ -34,28 +33,14 @@ class StrokesRecord:
         renaming: `StrokePictures.renaming`.
     """
 
+    notebook = "strokes_gradop"
+
     settings: dict[str, Any]
     identity: str
     networks: dict[str, str]
     rows: dict[str, Any]
     differences: dict[str, Any]
     renaming: dict[str, Any]
-
-    def save(self, folder: Path) -> Path:
-        """Write <folder>/record.json, atomically; returns its path."""
-        write_json(Path(folder) / RECORD, vars(self))
-        return Path(folder) / RECORD
-
-    @classmethod
-    def load(cls, folder: Path) -> StrokesRecord:
-        """Raises CheckpointError where it is missing, DataError where it is damaged."""
-        path = Path(folder) / RECORD
-        if not path.is_file():
-            raise CheckpointError(f"{path} is missing: fetch it, or run strokes_gradop of a profile that draws it")
-        try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
-            raise DataError(f"{path} is damaged or of an older form ({error!r}): fetch or make it again") from error
 
 
 def make_strokes(profile: Profile, domain: str) -> StrokesRecord:

@@ -141,9 +141,7 @@ class StrokesPipeline(DiffusionPipeline):
         height, width = np.shape(strokes.masks)[1:]
         if height % multiple or width % multiple:
             raise DataError(f"strokes must be multiples of {multiple} pixels high and wide, got {height} x {width}")
-        if len(strokes) not in (1, count):
-            raise DataError(f"{len(strokes)} pictures of strokes are given for {count} prompts: give one for each")
-        return strokes if len(strokes) == count else strokes.rows([0] * count)
+        return strokes.for_each(count, "prompts")
 
     def _name_tokens(self, prompts: list[str], names: Sequence[str], labels: np.ndarray) -> Tensor:
         """1 where a pixel is named by a token of its prompt, float (B, tokens, H, W)."""

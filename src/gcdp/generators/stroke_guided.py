@@ -125,6 +125,23 @@ def paint(
     return Samples(*arrays(x, y), captions, seeds, {**asdict(settings), **told, **facts, **network})
 
 
+class StrokePainter:
+    """A model as a generator of pictures after strokes: `sample` takes the strokes, and their guide as JSON has it."""
+
+    def __init__(self, model: Pipeline | Cascade):
+        self.model = model
+
+    @property
+    def dtype(self) -> str:
+        """What the network computes in."""
+        return self.model.dtype
+
+    def sample(self, captions, *, images, masks, labels, guide: dict[str, Any], sigma: float, **settings) -> Samples:
+        """See `paint`; `images`, `masks` and `labels` are those of `Strokes`, `sigma` is that of the blur in pixels."""
+        strokes = Strokes(images, masks, labels)
+        return paint(self.model, captions, strokes, Guide(**guide), painting=Blur(sigma), **settings)
+
+
 class _Batch:
     """Paints one network batch; `calls` is how often the network was called for each pair, guidance or not."""
 
@@ -138,14 +155,12 @@ class _Batch:
         model, device = self.model, self.model.device
         pixels, mask = to_tensor(strokes.images, device), torch.from_numpy(np.array(strokes.masks)).to(device)
         walker = Walker(model.process, self.settings, self._denoiser(captions, strokes.labels), Noise(seeds, device))
-        size = model.map_size
-        known = Known(image=model.encoded(pixels), image_mask=mask if size == mask.shape[1:] else mask_at(mask, size))
+        known = Known(image=model.encoded(pixels), image_mask=mask_at(mask, model.map_size))
 
         def loss(x0: Tensor) -> Tensor:
             return self.distance(self.painting(model.pixels(x0), pixels), pixels, mask)
 
-        low = pixels if size == mask.shape[1:] else known.image
-        x, y = method_of(self.guide, loss, lambda x: self.painting(x, low))(walker, known)
+        x, y = method_of(self.guide, loss, lambda x: self.painting(x, known.image))(walker, known)
         return model.pixels(x).cpu(), None if y is None else y.cpu()
 
     def _denoiser(self, captions: list[str], labels: np.ndarray | None):
@@ -201,11 +216,10 @@ def _checked(model: Pipeline, strokes: Strokes, count: int) -> Strokes:
     if np.shape(strokes.masks)[1:] != size:
         given = np.shape(strokes.masks)[1:]
         raise DataError(f"strokes must have the size of the model's pictures, {size}, got {given}: resize them")
-    if len(strokes) not in (1, count):
-        raise DataError(f"{len(strokes)} pictures of strokes are given for {count} captions: give one for each")
+    strokes = strokes.for_each(count)
     if labels is not None and not UNNAMED <= labels.min() <= labels.max() <= last:
         raise DataError(f"labels of strokes must lie in 0..{last}, or be {UNNAMED} where there is no name")
-    return strokes if len(strokes) == count else strokes.rows([0] * count)
+    return strokes
 
 
 def _for_base(cascade: Cascade, strokes: Strokes) -> Strokes:
@@ -216,7 +230,7 @@ def _for_base(cascade: Cascade, strokes: Strokes) -> Strokes:
 
 
 def mask_at(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """A mask (B, H, W) on a smaller map: True where more than half of a cell is covered."""
+    """A mask (B, H, W) on a map of another size: True where more than half of a cell is covered."""
     return adaptive_avg_pool2d(mask[:, None].float(), size)[:, 0] > 0.5
 
 

@@ -55,6 +55,12 @@ class Strokes:
         """Some of the pictures."""
         return Strokes(*(None if part is None else part[chosen] for part in vars(self).values()))
 
+    def for_each(self, count: int, texts: str = "captions") -> Strokes:
+        """One picture for each of so many `texts`; a single one serves all. Raises DataError for another number."""
+        if len(self) not in (1, count):
+            raise DataError(f"{len(self)} pictures of strokes are given for {count} {texts}: give one for each")
+        return self if len(self) == count else self.rows([0] * count)
+
     def without_names(self) -> Strokes:
         """The same strokes, none of them named."""
         return Strokes(self.images, self.masks)

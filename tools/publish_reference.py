@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from gcdp.experiments.profile import repository_root
@@ -46,15 +47,11 @@ def refresh_prose(copies: Path, sources: Path) -> list[str]:
     """Give published notebooks the Markdown cells of their sources, where all code is the same; returns their names."""
     changed = []
     for path in sorted(copies.glob("*.ipynb")):
-        source = sources / f"{path.stem.partition('-')[0]}.ipynb"
-        copy, now = (json.loads(each.read_text(encoding="utf-8")) for each in (path, source))
-        shown = [cell for cell in copy["cells"] if "injected-parameters" not in cell["metadata"].get("tags", ())]
-        if [_code(cell) for cell in shown] != [_code(cell) for cell in now["cells"]]:
+        before, source = path.read_text(encoding="utf-8"), sources / f"{path.stem.partition('-')[0]}.ipynb"
+        copy, now = json.loads(before), json.loads(source.read_text(encoding="utf-8"))
+        if _code(copy) != _code(now):
             continue
-        for cell, own in zip(shown, now["cells"], strict=True):
-            if cell["cell_type"] == "markdown":
-                cell["source"] = own["source"]
-        before = path.read_text(encoding="utf-8")
+        copy["cells"] = list(_woven(copy["cells"], now["cells"]))
         path.write_text(json.dumps(copy, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         path.write_text(relinked(path), encoding="utf-8")
         if path.read_text(encoding="utf-8") != before:
@@ -62,9 +59,24 @@ def refresh_prose(copies: Path, sources: Path) -> list[str]:
     return changed
 
 
-def _code(cell: dict) -> str | None:
-    """Source of a code cell; None for prose."""
-    return "".join(cell["source"]) if cell["cell_type"] == "code" else None
+def _woven(executed: list[dict], source: list[dict]) -> Iterator[dict]:
+    """The prose of the source around the executed code, injected parameters after those that they stand for."""
+    code = iter([cell for cell in executed if cell["cell_type"] == "code" and not _injected(cell)])
+    injected = [cell for cell in executed if _injected(cell)]
+    for cell in source:
+        yield next(code) if cell["cell_type"] == "code" else cell
+        if "parameters" in cell["metadata"].get("tags", ()):
+            yield from injected
+
+
+def _injected(cell: dict) -> bool:
+    return "injected-parameters" in cell["metadata"].get("tags", ())
+
+
+def _code(notebook: dict) -> list[str]:
+    """Sources of the code cells that somebody wrote."""
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and not _injected(cell)]
+    return ["".join(cell["source"]) for cell in cells]
 
 
 if __name__ == "__main__":

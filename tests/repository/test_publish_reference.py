@@ -38,6 +38,7 @@ def test_a_run_is_copied_whole_and_replaces_the_former(tmp_path):
 def test_prose_is_renewed_where_the_code_is_that_of_the_copy(tmp_path):
     def write(path, text, code, injected=False):
         cells = [{"cell_type": "markdown", "metadata": {}, "source": [text]}]
+        cells += [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": ["x = 0"]}]
         cells += [{"cell_type": "code", "metadata": {"tags": ["injected-parameters"]}, "source": ["x = 1"]}] * injected
         cells += [{"cell_type": "code", "metadata": {}, "source": [code], "outputs": ["kept"]}]
         path.parent.mkdir(exist_ok=True)
@@ -48,7 +49,8 @@ def test_prose_is_renewed_where_the_code_is_that_of_the_copy(tmp_path):
         write(sources / f"{name}.ipynb", "new, see [two](two.ipynb)", code)
         write(copies / f"{name}-streets.ipynb", "old", "a", injected=True)
     assert refresh_prose(copies, sources) == ["one-streets"]
-    first, _, code = json.loads((copies / "one-streets.ipynb").read_text())["cells"]
+    first, _, injected, code = json.loads((copies / "one-streets.ipynb").read_text())["cells"]
+    assert injected["source"] == ["x = 1"]
     assert first["source"] == ["new, see [two](two-streets.ipynb)"] and code["outputs"] == ["kept"]
     assert refresh_prose(copies, sources) == []
 

@@ -6,7 +6,9 @@ Executed copies are results that people read on the web: with equal inputs they 
 commit shows only what changed. Times, random ids, progress bars and machine paths are dropped.
 """
 
+import json
 import sys
+import time
 from pathlib import Path
 
 # jsonschema, behind nbformat, would build a grammar of web addresses while it is imported: more than a second a stage
@@ -23,9 +25,18 @@ RUN_METADATA = ("papermill", "execution", "ExecuteTime", "collapsed", "widgets")
 def run(source: str, executed: str, *options: str) -> None:
     """Execute `source` into `executed`. A failed run leaves the traceback in the executed copy."""
     Path(executed).parent.mkdir(parents=True, exist_ok=True)
-    common = ["-k", "python3", "--no-progress-bar"]
+    common, start = ["-k", "python3", "--no-progress-bar"], time.monotonic()
     papermill.main([source, executed, *common, *options], standalone_mode=False)
     tidy(Path(executed))
+    note_seconds(Path(executed), time.monotonic() - start)
+
+
+def note_seconds(executed: Path, seconds: float) -> None:
+    """Keep how long a notebook of results/<profile>/notebooks took in results/<profile>/seconds, for the report."""
+    if executed.parent.name == "notebooks":
+        path = executed.parent.parent / "seconds" / f"{executed.stem}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"seconds": round(seconds, 1)}) + "\n", encoding="utf-8")
 
 
 def tidy(path: Path) -> None:

@@ -28,7 +28,8 @@ def dependencies(notebook: Path) -> list[str]:
         if parts[1] in FOLDERS:
             paths.add(f"src/gcdp/{parts[1]}")
         elif (path := provenance.module_path(module)).stem != "__init__":
-            paths.add(path.relative_to(ROOT).as_posix())
+            found = [path, *path.parent.glob(f"{path.stem}.*.jinja")]  # and the template beside it
+            paths |= {each.relative_to(ROOT).as_posix() for each in found}
     return sorted(paths)
 
 

@@ -37,6 +37,7 @@ def test_a_stage_depends_on_every_module_that_its_notebook_reaches(name):
 def test_a_stage_depends_on_nothing_that_its_notebook_does_not_reach(name):
     notebook, paths = sources(STAGES[name])
     files = {provenance.module_path(module) for module in provenance.closure(provenance.notebook_imports(notebook))}
+    files |= {template for file in files for template in file.parent.glob(f"{file.stem}.*.jinja")}
     idle = [path for path in paths if not any(file == path or path in file.parents for file in files)]
     assert not idle, f"{name} depends on {idle} without need: {REMEDY}"
 

@@ -56,6 +56,7 @@ FLAT = (
 )  # fmt: skip
 
 REPORTED = {  # folder of metrics -> section of its stages, and their notebook
+    "claim": ("studies", "08_claim"),
     "features": ("features", "fig8_kmeans"),
     "outpainting": ("outpaintings", "fig9_outpainting"),
     "any_direction": ("directions", "any_direction"),

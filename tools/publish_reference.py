@@ -4,6 +4,8 @@ Usage: python tools/publish_reference.py           everything
        python tools/publish_reference.py prose     only the prose of notebooks whose code is still that of the copies
 """
 
+import base64
+import io
 import json
 import re
 import shutil
@@ -11,10 +13,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from PIL import Image
+
 from gcdp.experiments.profile import repository_root
 
 PARTS = ("figures", "metrics", "tables", "notebooks")
-LINK = re.compile(r"\]\((\w+)\.ipynb\)")
+EMBEDDED = re.compile(r'("image/png": ")([A-Za-z0-9+/=]+)(?:\\n)?(")')
+PDF = re.compile(r" \(\[PDF\]\([^)]*\)\)")  # a link to it
+LINK = re.compile(r"\]\((\w+)\.(ipynb|md)\)")
 
 
 def relinked(path: Path) -> str:
@@ -26,8 +32,10 @@ def relinked(path: Path) -> str:
     endings = dict.fromkeys((f"-{suffix}", f"-{suffix.partition('-')[0]}", f"-{suffix.partition('-')[0]}-joint", ""))
 
     def target(link: re.Match[str]) -> str:
-        name = link[1]
-        own = [copy for ending in endings if (copy := path.with_name(f"{name}{ending}.ipynb")).is_file()]
+        name, ending = link.groups()
+        if ending == "md":  # the guide, which lies beside the sources alone
+            return f"](../../../notebooks/{name}.md)"
+        own = [copy for each in endings if (copy := path.with_name(f"{name}{each}.ipynb")).is_file()]
         found = [*own, *sorted(path.parent.glob(f"{name}-*.ipynb"))]
         return f"]({found[0].name if found else f'../../../notebooks/{name}.ipynb'})"
 
@@ -35,12 +43,29 @@ def relinked(path: Path) -> str:
 
 
 def publish(results: Path) -> None:
-    """Copy <results>/toy to <results>/reference."""
+    """Copy <results>/toy to <results>/reference: pictures in palettes and no PDF, since git keeps every version."""
     for part in PARTS:
         shutil.rmtree(results / "reference" / part, ignore_errors=True)
-        shutil.copytree(results / "toy" / part, results / "reference" / part)
+        shutil.copytree(results / "toy" / part, results / "reference" / part, ignore=shutil.ignore_patterns("*.pdf"))
+    for path in sorted((results / "reference" / "figures").glob("*.png")):
+        path.write_bytes(in_palette(path.read_bytes()))
     for path in sorted((results / "reference" / "notebooks").glob("*.ipynb")):
-        path.write_text(relinked(path), encoding="utf-8")
+        path.write_text(EMBEDDED.sub(_smaller, PDF.sub("", relinked(path))), encoding="utf-8")
+    for path in sorted((results / "reference" / "tables").glob("*.md")):
+        path.write_text(PDF.sub("", path.read_text(encoding="utf-8")), encoding="utf-8")
+    shutil.copy(results / "toy" / "report.html", results / "reference")
+
+
+def in_palette(png: bytes) -> bytes:
+    """A picture with at most 256 colors, a third of the size; as it was where that is not smaller."""
+    target = io.BytesIO()
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    picture.quantize(256, dither=Image.Dither.NONE).save(target, "PNG", optimize=True)
+    return min(target.getvalue(), png, key=len)
+
+
+def _smaller(found: re.Match[str]) -> str:
+    return f"{found[1]}{base64.b64encode(in_palette(base64.b64decode(found[2]))).decode()}{found[3]}"
 
 
 def refresh_prose(copies: Path, sources: Path) -> list[str]:

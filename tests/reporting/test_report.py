@@ -64,7 +64,7 @@ def test_values_stand_beside_paper_and_reference_with_n_and_seed(folders):
 def test_scores_carry_their_interval_and_the_value_of_real_pairs(folders):
     row = row_of(summary_rows(*folders), "joint", "recall")
     assert row["this_run"] == "0.750 [0.700, 0.800]" and row["n"] == "40" and row["seed"] == "3"
-    assert row["real_pairs"] == "1.000" and row["reference"] == NOT_RUN
+    assert row["held_out"] == "1.000" and row["reference"] == NOT_RUN
 
 
 def test_a_half_that_a_model_lacks_has_no_row(folders):
@@ -87,9 +87,9 @@ def test_attributes_and_alignment_have_rows_where_they_are_scored(folders):
     rows = summary_rows(*folders)
     recall = row_of(rows, "joint", "attribute recall, of the image")
     assert (recall["domain"], recall["this_run"], recall["n"]) == ("faces", "0.500 [0.250, 0.750]", "8")
-    assert recall["real_pairs"] == "0.875" and recall["paper"] == "chart (Fig. 1)"
+    assert recall["held_out"] == "0.875" and recall["paper"] == "chart (Fig. 1)"
     aligned = row_of(rows, "joint", "toy alignment score")
-    assert aligned["this_run"] == "21.5" and aligned["real_pairs"] == ""
+    assert aligned["this_run"] == "21.5" and aligned["held_out"] == ""
     expected = {"guidance": 2.0, "attribute_recall": 0.5, "alignment": 21.5}
     assert summary_metrics(folders[0])["faces"]["joint"] == expected
 

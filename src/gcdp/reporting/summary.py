@@ -17,7 +17,7 @@ from gcdp.reporting.tables import markdown, measure_text
 NOT_RUN = "not run"
 SUMMARY_COLUMNS = (
     "domain", "model", "quantity", "paper",
-    "reference", "reference_n", "reference_seed", "this_run", "n", "seed", "real_pairs",
+    "reference", "reference_n", "reference_seed", "this_run", "n", "seed", "held_out",
 )  # fmt: skip
 
 
@@ -26,7 +26,7 @@ class Quantity:
     """One row: its key and name, what the paper says, and where a metrics file keeps it.
 
     `kind` is "training" or "samples"; paths are dotted keys. `n`, `seed` and `real` name the keys of the count, the
-    seed and the value of real pairs; a value beside keys "low" and "high" is shown with that interval. What an
+    seed and the value of held-out pairs; a value beside keys "low" and "high" is shown with that interval. What an
     evaluation measures is told by `gcdp.evaluation.measures` instead.
     """
 
@@ -73,7 +73,11 @@ QUANTITIES = (
         "smoothness", "smoothness", "samples", "layout.generated.smoothness", n="n", real="layout.real.smoothness"
     ),
     Quantity(
-        "area_difference", "difference of class areas to real layouts", "samples", "layout.areas.total_variation", n="n"
+        "area_difference",
+        "difference of class areas to held-out layouts",
+        "samples",
+        "layout.areas.total_variation",
+        n="n",
     ),
 )
 # What the paper measures with networks that read images: (name, value in the paper, why it is not measured here).
@@ -164,7 +168,10 @@ def _measured(record: EvaluationRecord, unreadable: bool) -> dict[str, Cell]:
         real = record.ceiling.value(key)
         shown = measure_text(record.chosen, key, unreadable), f"{estimate['n']:,}", seed
         real_text = "" if real is None else number_text(real, digits)
-        cells[key] = Cell(name, MEASURES[key].paper, estimate["value"], *shown, real_text)
+        # the paper's Table 1 is of streets, whose captions name no attributes
+        elsewhere = "Table 1" in MEASURES[key].paper and "attribute_recall" in record.chosen
+        paper = DASH if elsewhere else MEASURES[key].paper
+        cells[key] = Cell(name, paper, estimate["value"], *shown, real_text)
     return cells
 
 
@@ -205,7 +212,7 @@ def _row(domain: str, model: str, here: Cell, there: Cell | None) -> dict[str, s
         "this_run": here.text,
         "n": here.n,
         "seed": here.seed,
-        "real_pairs": here.real,
+        "held_out": here.real,
     }
 
 
@@ -222,7 +229,7 @@ def summary_markdown(rows: Sequence[dict[str, str]]) -> str:
             **{name: row[name] for name in ("domain", "model", "quantity", "paper")},
             "reference run": _with_origin(row["reference"], row["reference_n"], row["reference_seed"]),
             "this run": _with_origin(row["this_run"], row["n"], row["seed"]),
-            "real pairs": row["real_pairs"],
+            "held-out pairs": row["held_out"],
         }
         for row in rows
     ]

@@ -106,6 +106,18 @@ def test_splits_leave_no_trace_in_bfloat16_either(pipeline):
     check_splits(opened(pipeline, "bfloat16"), (0, 2, 3, 5), guidance=(1, 3))
 
 
+def test_a_batch_size_is_not_filled_up_and_stays_close_to_the_exact_pairs(pipeline):
+    exact, sizes = pipeline.sample(CAPTIONS[:3], num_steps=3), []
+    seen = pipeline.network.unet.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    quick = pipeline.sample(CAPTIONS[:3], num_steps=3, batch_size=2)
+    seen.remove()
+    assert sizes == [4, 4, 4, 2, 2, 2]  # with text and without
+    assert quick.settings["batch_size"] == 2 and "batch_size" not in exact.settings
+    assert (quick.layouts == exact.layouts).mean() > 0.95
+    with pytest.raises(ConfigError, match="batch_size must be at least 1, got 0"):
+        pipeline.sample(CAPTIONS[:3], num_steps=3, batch_size=0)
+
+
 def check_splits(pipeline, starts, guidance):
     """Pairs drawn in parts from `starts`, one by one and backwards are those of one call."""
     starts = list(starts)

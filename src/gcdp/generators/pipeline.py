@@ -87,6 +87,7 @@ class Pipeline:
         path: str | float | Sequence[Sequence[int]] = "diagonal",
         resamplings: int | None = None,
         image_jump: ImageJump = GaussianDiffusion.q_jump,
+        batch_size: int | None = None,
         progress: bool = False,
         on_step: Callable[[slice, int, np.ndarray | None, np.ndarray | None], None] | None = None,
         **reverse: Any,
@@ -112,6 +113,9 @@ class Pipeline:
             resamplings: how often RePaint takes each jump; by default as in the paper, 5 where pixels of the image are
                 drawn, else 1.
             image_jump: how RePaint takes an image back to the time it came from, see `gcdp.diffusion.outpainting`.
+            batch_size: captions in one call of the network. By default the number that suits the device, filled up, so
+                that a pair is the same whatever else is drawn; a number is not filled up, which is faster for a few
+                captions and gives pairs that may differ from these, as other batches round differently.
             progress: show a progress bar over batches.
             on_step: called as on_step(rows, s, images, layouts) after every jump to time s, for one network batch
                 at a time: `rows` says which captions it holds, the arrays are their noisy pairs, in the form of
@@ -130,18 +134,23 @@ class Pipeline:
         halves = {"images": images, "layouts": layouts, "mask_images": mask_images, "mask_layouts": mask_layouts}
         given = read_given(self.card, self.process, self.device, len(captions), halves)
         route = self._route(given, num_steps, path, resamplings)
-        drawn, size = [], self.network.batch_size(guidance)
+        if batch_size is not None and batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1, got {batch_size}: leave it out for that of the device")
+        drawn, size = [], batch_size or self.network.batch_size(guidance)
         for start in batches_shown(range(0, len(captions), size), progress):
             rows = slice(start, start + size)
-            part = given.rows(rows, size)
+            filled = len(captions[rows]) if batch_size else size
+            part = given.rows(rows, filled)
             walk = route.reverse(self.process, settings, part, image_jump)
             look = None if on_step is None else partial(on_step, slice(start, start + len(captions[rows])))
-            drawn.append(self._sample_batch(captions[rows], seeds[rows], guidance, walk, route.keywords(part), look))
+            call = captions[rows], seeds[rows], filled
+            drawn.append(self._sample_batch(*call, guidance, walk, route.keywords(part), look))
         x, y = (None if part[0] is None else np.concatenate(part) for part in zip(*drawn, strict=True))
         facts = {"guidance_image": guidance.image, "guidance_layout": guidance.layout, **route.facts}
         if route.replaced and image_jump is not GaussianDiffusion.q_jump:
             facts["image_jump"] = image_jump.__name__
         network = {"dtype": self.network.dtype, "card": self.card.hash()}
+        network |= {"batch_size": batch_size} if batch_size else {}
         return Samples(
             x, y, captions, seeds, {**asdict(settings), "num_steps": len(route.path) - 1, **facts, **network}
         )
@@ -171,9 +180,9 @@ class Pipeline:
                 )
         return route
 
-    def _sample_batch(self, captions, seeds, guidance, walk: ReverseProcess, known: dict[str, Any], look=None):
-        """At most one network batch, padded with repeats of the last sample to its full size."""
-        count, padding = len(captions), self.network.batch_size(guidance) - len(captions)
+    def _sample_batch(self, captions, seeds, filled, guidance, walk: ReverseProcess, known: dict[str, Any], look=None):
+        """At most one network batch, padded with repeats of the last sample to `filled` rows."""
+        count, padding = len(captions), filled - len(captions)
         captions, seeds = captions + captions[-1:] * padding, seeds + seeds[-1:] * padding
         denoise = self.network.denoiser(self.network.context(captions), guidance)
         hook = None if look is None else lambda s, x, y: look(s, *self._arrays(x, y, count))

@@ -33,6 +33,8 @@ from gcdp.training.step import Loss, RecordedStep, Step, can_record
 from gcdp.validation import to_dict
 from gcdp.weights import half_rounded
 
+ON_HOST = {"labeled"}  # of a batch: times are drawn on the CPU by it, and to fetch it back would wait for the device
+
 
 class Fitted(NamedTuple):
     """EMA weights, rounded to what a half-precision release holds, the curve, and the steps done in this call."""
@@ -164,6 +166,7 @@ def batches(pairs, config: TrainConfig, accelerator: Accelerator, first: int = 0
 
 
 def placed(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    """The batch on a device, images with their channels last; the device is not waited for."""
-    moved = {k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in batch.items()}
+    """The batch on a device but for `ON_HOST`, images with their channels last; the device is not waited for."""
+    there = {k for k, v in batch.items() if isinstance(v, Tensor)} - ON_HOST
+    moved = {k: v.to(device, non_blocking=True) if k in there else v for k, v in batch.items()}
     return {**moved, "x": moved["x"].contiguous(memory_format=torch.channels_last)}

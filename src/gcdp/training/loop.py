@@ -24,12 +24,13 @@ from gcdp.data.batches import EpochBatches, collate
 from gcdp.data.pairs import PairDataset
 from gcdp.errors import CheckpointError, TrainingError
 from gcdp.storage import fingerprint
+from gcdp.training.activations import recompute_blocks
 from gcdp.training.curve import Curve
 from gcdp.training.distributed import OwnRows, graceful_stop, ignore_interrupt
 from gcdp.training.optimizers import make_optimizer, set_rates
 from gcdp.training.recipe import OPERATIONAL, TrainConfig
 from gcdp.training.state import TrainingState
-from gcdp.training.step import Loss, RecordedStep, Step, can_record
+from gcdp.training.step import Loss, RecordedStep, Step, can_record, check_pieces
 from gcdp.validation import to_dict
 from gcdp.weights import half_rounded
 
@@ -69,8 +70,12 @@ def fit(
     Of the recipe it uses what is about optimizer, batches, EMA, precision and intervals; the rest is the loss's.
 
     Raises TrainingError if a loss or weight stops being finite or the run is interrupted (the last good checkpoint is
-    kept), CheckpointError if `state_folder` belongs to other settings or data, or the disk is full.
+    kept), CheckpointError if `state_folder` belongs to other settings or data, or the disk is full, ConfigError for a
+    batch that cannot be shared out.
     """
+    check_pieces(loss, config, accelerator.num_processes)
+    if config.checkpoint_activations:
+        recompute_blocks(network)
     network = network.to(memory_format=torch.channels_last).train()
     record = can_record(loss, config, accelerator)
     network = network.to(accelerator.device)

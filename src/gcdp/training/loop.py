@@ -38,7 +38,7 @@ ON_HOST = {"labeled"}  # of a batch: times are drawn on the CPU by it, and to fe
 
 
 class Fitted(NamedTuple):
-    """EMA weights, rounded to what a half-precision release holds, the curve, and the steps done in this call."""
+    """EMA weights on the CPU, rounded to what a half-precision release holds, the curve, and the steps of this call."""
 
     weights: dict[str, Tensor]
     curve: Curve
@@ -115,7 +115,7 @@ def fit(
                 raise TrainingError(
                     f"{label} was interrupted at step {done} of {config.steps}; run again to go on from there"
                 )
-    return Fitted(half_rounded(state.ema), curve, config.steps - first)
+    return Fitted(half_rounded({name: value.cpu() for name, value in state.ema.items()}), curve, config.steps - first)
 
 
 def _first_step(state: TrainingState, config: TrainConfig) -> int:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from accelerate.state import AcceleratorState, is_initialized
 from torch import Tensor
 
 from gcdp.devices import has_bfloat16
-from gcdp.errors import ConfigError
+from gcdp.errors import ConfigError, TrainingError
 
 
 def make_accelerator(precision: str) -> Accelerator:
@@ -127,6 +127,25 @@ class StopRequest:
         before, own = self.asked, torch.full((), float(self.requested), device=accelerator.device)
         self.asked = OnItsWay(accelerator.reduce(own))
         return before is not None and before.read() > 0
+
+
+@contextmanager
+def lost_processes(accelerator: Accelerator, resume_from: Callable[[], str]) -> Iterator[None]:
+    """Say in one sentence that another process of this run is gone, and where to go on.
+
+    A process that talks to a dead one is told so by gloo at once. NCCL tells no one: the launcher then ends those that
+    are left. `resume_from` describes the last checkpoint.
+
+    Raises TrainingError in place of the error of the network between processes; all others stay what they are.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        between = isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
+        if accelerator.num_processes == 1 or not between:
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise TrainingError(f"another process of this training is gone ({reason}); {resume_from()}") from error
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from gcdp.errors import CheckpointError, TrainingError
 from gcdp.storage import fingerprint
 from gcdp.training.activations import recompute_blocks
 from gcdp.training.curve import Curve
-from gcdp.training.distributed import OwnRows, graceful_stop, ignore_interrupt
+from gcdp.training.distributed import OwnRows, graceful_stop, ignore_interrupt, lost_processes
 from gcdp.training.optimizers import make_optimizer, set_rates
 from gcdp.training.recipe import OPERATIONAL, TrainConfig
 from gcdp.training.state import TrainingState
@@ -69,9 +69,9 @@ def fit(
 
     Of the recipe it uses what is about optimizer, batches, EMA, precision and intervals; the rest is the loss's.
 
-    Raises TrainingError if a loss or weight stops being finite or the run is interrupted (the last good checkpoint is
-    kept), CheckpointError if `state_folder` belongs to other settings or data, or the disk is full, ConfigError for a
-    batch that cannot be shared out.
+    Raises TrainingError if a loss or weight stops being finite, the run is interrupted or another process of it is gone
+    (the last good checkpoint is kept), CheckpointError if `state_folder` belongs to other settings or data, or the disk
+    is full, ConfigError for a batch that cannot be shared out.
     """
     check_pieces(loss, config, accelerator.num_processes)
     if config.checkpoint_activations:
@@ -91,7 +91,11 @@ def fit(
     take = Step(forward, loss, optimizer, state, config, accelerator)
     take = RecordedStep(take, text.longest) if record else take
 
-    with graceful_stop() as stop, batches(pairs, config, accelerator, first, text, label) as loader:
+    with (
+        lost_processes(accelerator, state.checkpoint),
+        graceful_stop() as stop,
+        batches(pairs, config, accelerator, first, text, label) as loader,
+    ):
         for step, batch in enumerate(loader, start=first):
             share, done = share_of_rate(config, step), step + 1
             set_rates(optimizer, share)

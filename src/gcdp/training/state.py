@@ -91,6 +91,12 @@ class TrainingState:
         with atomic_write(self.path) as partial:
             write_tensors(partial, tensors, {"facts": json.dumps(facts)})
 
+    def checkpoint(self) -> str:
+        """Where a run that ends now would go on, as half a sentence."""
+        if not self.last_saved:
+            return "run again to start over, as there was no checkpoint yet"
+        return f"run again to go on from the checkpoint of step {self.last_saved}, {self.path}"
+
     def resume(self) -> int:
         """Load a saved state and return its step, or 0 where none exists; `pending` is then what was saved with it.
 

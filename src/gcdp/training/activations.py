@@ -1,8 +1,8 @@
 """Less memory for more work: blocks of the U-Net forget what they computed, and compute it again for the gradient.
 
 What a block keeps for its backward pass, convolutions' inputs, normalized maps and attention, is several times its
-input. With its input alone kept, memory falls by that factor and a step takes about a third longer (Chen et al. 2016,
-"Training deep nets with sublinear memory cost").
+input. With its input alone kept, memory falls by that factor, and a step takes one more forward pass of the blocks
+(Chen et al. 2016, "Training deep nets with sublinear memory cost").
 """
 
 from __future__ import annotations

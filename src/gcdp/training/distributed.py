@@ -144,7 +144,7 @@ def lost_processes(accelerator: Accelerator, resume_from: Callable[[], str]) -> 
         between = isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
         if accelerator.num_processes == 1 or not between:
             raise
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error).strip().splitlines()[0].partition(". ")[0]  # advice on the peer follows
         raise TrainingError(f"another process of this training is gone ({reason}); {resume_from()}") from error
 
 

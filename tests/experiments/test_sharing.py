@@ -4,16 +4,25 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import nbformat
 import numpy as np
 import pytest
 from worlds import launched_sweep
+from worlds.places import make_repository
 
 import gcdp
-from gcdp.experiments import draw
+from gcdp.experiments import draw, models
+from gcdp.experiments.datasets import held_out
+from gcdp.experiments.runs import prepare_run, sweep_folder
 from gcdp.experiments.sharing import of_the_first, place_in_launch
+from gcdp.experiments.sweep import Sweep
 from gcdp.generators.samples import Samples
+from gcdp.network.unet import UNet
+from gcdp.training.checkpoint import save_model
 
+NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "07_evaluate.ipynb"
 PROGRAM = Path(launched_sweep.__file__)
 
 
@@ -80,3 +89,27 @@ def test_the_command_draws_what_the_evaluation_reads(monkeypatch, tmp_path):
     assert drawn == [("val", 1.0), ("val", 2.0), ("test", 1.0), ("test", 2.0), ("test", 0.0)]
     Settings.sampling.guidances = (3.0,)
     assert draw.draw_evaluation(Settings, "streets", "joint") == 2 * 2
+
+
+def test_it_draws_by_the_sweeps_of_the_notebook(repository):
+    """The cell of `07_evaluate` that makes them, without its referee, and the command: the same folders and pairs."""
+    profile = make_repository(repository)
+    run = prepare_run(profile, "streets", "joint")
+    save_model(run.model_folder, UNet(run.card.unet).state_dict(), run.card)
+    cells = nbformat.read(NOTEBOOK, as_version=4).cells
+    (cell,) = [cell.source for cell in cells if cell.cell_type == "code" and "= Sweep(" in cell.source]
+    names = {"settings": profile, "domain": "streets", "model": "joint", "chosen": profile.evaluate}
+    names |= {"generator": models.open_model(profile, "streets", "joint"), "referee": SimpleNamespace(read=len)}
+    names |= {
+        "RealReference": lambda *of: None,
+        "held_out": held_out,
+        "sweep_folder": sweep_folder,
+        "weight_files": models.weight_files,
+        "Sweep": Sweep,
+    }
+    exec(cell, names)
+    ours = draw.evaluation_sweeps(profile, "streets", "joint")
+    for split, sweep in names["sweeps"].items():
+        assert (ours[split].folder, ours[split].identity) == (sweep.folder, sweep.identity)
+    assert ours.keys() == names["sweeps"].keys()
+    assert draw.draw_evaluation(profile, "streets", "joint") > 0 and ours["test"].folder.is_dir()

@@ -92,15 +92,22 @@ def test_a_run_at_a_constant_rate_is_extended(place, tmp_path):
         fit(place, tmp_path / "extended", steps=8, **CONSTANT)
 
 
-def test_a_stop_is_agreed_every_twenty_steps_and_alone_at_once():
+def test_several_processes_stop_twenty_steps_after_they_asked_each_other_and_one_at_once():
     asked = []
 
     def reduce(flag):
-        asked.append(flag)
+        asked.append(float(flag))
         return flag
 
     stop, several = StopRequest(), SimpleNamespace(num_processes=2, device="cpu", reduce=reduce)
     stop.requested = True
-    assert [step for step in range(1, 61) if stop.agreed(several, step)] == [20, 40, 60] and AGREE_EVERY == 20
-    assert len(asked) == 3
+    assert [step for step in range(1, 61) if stop.agreed(several, step)] == [40, 60] and AGREE_EVERY == 20
+    assert asked == [1, 1, 1]
     assert all(stop.agreed(cpu(), step) for step in (1, 19, 20))
+
+
+def test_an_answer_counts_for_the_step_at_which_it_was_asked_for():
+    stop, several = StopRequest(), SimpleNamespace(num_processes=2, device="cpu", reduce=lambda flag: flag)
+    assert not stop.agreed(several, 20)
+    stop.requested = True
+    assert not stop.agreed(several, 40) and stop.agreed(several, 60)

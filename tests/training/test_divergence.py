@@ -64,7 +64,7 @@ def test_a_full_disk_stops_the_run_and_keeps_its_checkpoint(place, tmp_path, mon
     def fill_up(self, *arguments):
         calls.append(1)
         if len(calls) == 2:
-            monkeypatch.setattr("gcdp.storage.save_file", no_space)
+            monkeypatch.setattr("gcdp.training.state.write_tensors", no_space)
         return save(self, *arguments)
 
     def no_space(*arguments):

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,20 +16,21 @@ import torch
 from worlds import tiny
 
 import gcdp
+from gcdp.errors import TrainingError
 from gcdp.storage import load_tensors
 from gcdp.training.curve import Curve, read_curve
-from gcdp.training.distributed import OwnRows
+from gcdp.training.distributed import OwnRows, lost_processes
 
 PROGRAM = Path(tiny.__file__).with_name("launched.py")
 
 
-def launch(folder, processes, optimizer="adamw", steps=8, die_at=0, timeout=240):
+def launch(folder, processes, optimizer="adamw", steps=8, die_at=0, timeout=240, accumulate=1):
     """Run the training with so many processes; returns what came of the command."""
     paths = os.pathsep.join([str(PROGRAM.parents[1]), str(Path(gcdp.__file__).parents[1])])
     env = {**os.environ, "PYTHONPATH": paths, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
     command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
-    args = [str(folder), optimizer, str(steps), str(die_at)]
+    args = [str(folder), str(steps), str(die_at), f'optimizer="{optimizer}"', f"accumulate={accumulate}"]
     return subprocess.run([*command, str(PROGRAM), *args], capture_output=True, text=True, timeout=timeout, env=env)
 
 
@@ -75,18 +77,45 @@ def test_two_processes_end_where_one_does(alone, tmp_path, optimizer):
         assert one == pytest.approx(other, rel=1e-5)
 
 
-def test_a_run_goes_on_with_another_number_of_processes(alone, tmp_path):
-    for processes, steps in ((2, 5), (1, 8)):
+def test_two_processes_that_take_their_batch_in_parts_end_there_too(alone, tmp_path):
+    done = launch(tmp_path, 2, accumulate=2)
+    assert done.returncode == 0, done.stderr
+    assert_same_weights(alone("adamw"), tmp_path)
+    for one, other in zip(rows(alone("adamw")), rows(tmp_path), strict=True):
+        assert one == pytest.approx(other, rel=1e-5)
+
+
+@pytest.mark.parametrize("numbers", [(2, 1), (1, 2)])
+def test_a_run_goes_on_with_another_number_of_processes(alone, tmp_path, numbers):
+    for processes, steps in zip(numbers, (5, 8), strict=True):
         done = launch(tmp_path, processes, "muon", steps)
         assert done.returncode == 0, done.stderr
     assert_same_weights(alone("muon"), tmp_path)
 
 
-def test_one_dead_process_ends_all_and_leaves_a_usable_checkpoint(tmp_path):
-    done = launch(tmp_path, 2, die_at=8)
+def test_one_dead_process_ends_all_soon_and_leaves_a_usable_checkpoint(alone, tmp_path):
+    """Its steps take a fraction of a second: from the last checkpoint to the end of all, most is the launcher's."""
+    done, path = launch(tmp_path, 2, die_at=8), tmp_path / "state" / "state.safetensors"
+    assert time.time() - path.stat().st_mtime < 45
     assert done.returncode != 0 and "Signal 9 (SIGKILL)" in done.stderr
-    facts = json.loads(load_tensors(tmp_path / "state" / "state.safetensors")[1]["facts"])
+    told = [line for line in done.stderr.splitlines() if "another process of this training is gone" in line]
+    assert told and told[0].endswith(f"; run again to go on from the checkpoint of step 5, {path}")
+    facts = json.loads(load_tensors(path)[1]["facts"])
     assert facts["step"] == 5 and not (tmp_path / "model").exists()  # the last checkpoint before it
+    done = launch(tmp_path, 2)
+    assert done.returncode == 0, done.stderr
+    assert_same_weights(alone("adamw"), tmp_path)
+
+
+def test_only_a_lost_process_is_called_that():
+    one, two = (SimpleNamespace(num_processes=count) for count in (1, 2))
+    gone = "Connection closed by peer [127.0.0.1]:1 (gloo)"
+    for accelerator, error in ((two, RuntimeError("shapes differ")), (one, RuntimeError(gone))):
+        with pytest.raises(RuntimeError, match=str(error).split()[0]), lost_processes(accelerator, str):
+            raise error
+    for error in (RuntimeError(gone), torch.distributed.DistBackendError("NCCL error")):
+        with pytest.raises(TrainingError, match=r"is gone .*; run again"), lost_processes(two, lambda: "run again"):
+            raise error
 
 
 class Draws:

@@ -139,7 +139,8 @@ def placed(coefficient: Tensor, like: Tensor, dtype: torch.dtype | None = None) 
 
 def moved(values: Tensor, device: torch.device) -> Tensor:
     """A CPU tensor on `device`. CUDA copies in the order of its queue, so that a training loop need not wait for it."""
-    return values.to(device, non_blocking=device.type == "cuda")
+    large = device.type == "cuda" and not values.is_cuda and values.nbytes > 2**16  # from pages, these may wait
+    return (values.pin_memory() if large else values).to(device, non_blocking=device.type == "cuda")
 
 
 def exact_dtype(device: torch.device) -> torch.dtype:

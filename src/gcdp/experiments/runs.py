@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from gcdp.experiments.options import options
 from gcdp.experiments.profile import Profile, load_profile, repository_root
 from gcdp.provenance import source_fingerprint
 from gcdp.training.checkpoint import ModelCard
-from gcdp.training.recipe import TrainConfig
+from gcdp.training.recipe import OPERATIONAL, TrainConfig
 from gcdp.validation import to_dict
 
 TRAINED_BY = {"latent": "gcdp.generators.latent"}  # kind of a model -> the module that trains it; others:
@@ -39,9 +40,17 @@ class Run:
     model_folder: Path
 
     def made(self, card: ModelCard) -> bool:
-        """Whether a network with this card came from the same recipe, pairs and training code."""
-        wanted = {"settings": to_dict(self.config), **{name: self.card.training[name] for name in ("data", "code")}}
-        return all(card.training.get(name) == value for name, value in wanted.items())
+        """Whether a network with this card came from the same recipe, pairs and training code.
+
+        How it was computed, by the settings of `OPERATIONAL`, is not asked.
+        """
+        facts = ("data", "code")
+        same = all(card.training.get(name) == self.card.training[name] for name in facts)
+        return same and _decisive(card.training.get("settings", {})) == _decisive(to_dict(self.config))
+
+
+def _decisive(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in OPERATIONAL}
 
 
 def model_card(profile: Profile, domain: str, model: str) -> ModelCard:

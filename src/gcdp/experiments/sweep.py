@@ -20,6 +20,7 @@ from gcdp.experiments.profile import Profile
 from gcdp.experiments.records import EvaluationRecord, GuidanceCurve, RefereeRecord
 from gcdp.experiments.referees import open_referees
 from gcdp.experiments.sections import SamplingConfig
+from gcdp.experiments.sharing import drawn_by_all, of_the_first, place_in_launch
 from gcdp.generators.cascade import Cascade
 from gcdp.generators.external import open_external
 from gcdp.generators.samples import Samples, joined
@@ -31,7 +32,8 @@ from gcdp.validation import to_dict
 class Sweep:
     """Pairs of one model for held-out captions at any guidance, each drawn once and kept.
 
-    An evaluation that was interrupted goes on where it stopped. With other weights, captions, settings or code of the
+    An evaluation that was interrupted goes on where it stopped. Processes launched together share out the captions; the
+    pairs are those of one process, and the first keeps them. With other weights, captions, settings or code of the
     sampler all is drawn anew.
 
     `given` are further keywords of the model's `sample`: settings, functions, and known halves and masks, arrays of one
@@ -71,7 +73,7 @@ class Sweep:
             return kept
         drawn = self._sample(self.world.captions, guidance, self.seed)
         pairs = replace(drawn, settings={**drawn.settings, "identity": self.identity})
-        pairs.save(folder)
+        of_the_first(lambda: pairs.save(folder))
         return pairs
 
     def draw_swaps(self, swaps: Swaps, guidance: float) -> tuple[Samples, Samples]:
@@ -89,7 +91,7 @@ class Sweep:
         kept = self._kept(folder)
         if kept is None or list(zip(kept.captions, kept.seeds, strict=True)) != asked:
             kept = self._drawn(asked, rows, self._kept(self.folder / f"guidance-{guidance:g}"), guidance)
-            kept.save(folder)
+            of_the_first(lambda: kept.save(folder))
         return kept.rows(slice(0, len(own))), kept.rows(slice(len(own), None))
 
     def _drawn(
@@ -112,11 +114,23 @@ class Sweep:
     def _sample(
         self, captions: list[str], guidance: float, seed: int | list[int], rows: list[int] | slice = slice(None)
     ) -> Samples:
-        given = {name: each[rows] if isinstance(each, np.ndarray) else each for name, each in self.given.items()}
-        keywords = {"guidance": guidance, "seed": seed, "progress": True, **self.sampling.keywords(), **given}
-        return self.model.sample(captions, **keywords)
+        """Pairs drawn by the model; by all processes of a launch, where there are several."""
+        rank, processes = place_in_launch()
+        keywords = {"guidance": guidance, "progress": rank == 0, **self.sampling.keywords()}
+
+        def sample(captions: list[str], seed: int | list[int], rows: list[int] | slice) -> Samples:
+            given = {name: each[rows] if isinstance(each, np.ndarray) else each for name, each in self.given.items()}
+            return self.model.sample(captions, seed=seed, **keywords, **given)
+
+        if processes == 1:
+            return sample(captions, seed, rows)
+        numbers = np.arange(len(self.world))[rows]
+        return drawn_by_all(lambda own, seeds, share: sample(own, seeds, numbers[share]), captions, seed)
 
     def _kept(self, folder: Path) -> Samples | None:
+        return of_the_first(lambda: self._read(folder))
+
+    def _read(self, folder: Path) -> Samples | None:
         try:
             kept = Samples.load(folder)
         except DataError:

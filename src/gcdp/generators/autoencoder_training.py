@@ -52,8 +52,8 @@ def train_autoencoder(
 ) -> Autoencoder:
     """The autoencoder of `config`: trained on the images of `pairs`, resumable from `state_folder`, or published.
 
-    Of the recipe its own steps and rate are replaced. `facts` of the result hold the error of reconstruction on
-    `validation`.
+    Of the recipe its own steps and rate are replaced, and what saves memory is left to the diffusion. `facts` of the
+    result hold the error of reconstruction on `validation`.
 
     Raises ConfigError for a published autoencoder that cannot be had, and what `gcdp.training.loop.fit` raises.
     """
@@ -71,6 +71,7 @@ def train_autoencoder(
 
 def _trained(config: AutoencoderConfig, pairs, recipe: TrainConfig, state_folder: Path, accelerator) -> nn.Module:
     recipe = replace(recipe, optimizer="adamw", steps=config.steps, learning_rate=config.learning_rate)
+    recipe = replace(recipe, accumulate=1, checkpoint_activations=False)  # they are for the diffusion
     torch.manual_seed(recipe.seed)
     network = diffusers_class()(**config.architecture())
     with torch.no_grad():  # a posterior as wide as its prior would drown what the encoder has yet to learn

@@ -132,12 +132,15 @@ class DiffusionLoss:
         return self.compute(forward, self.prepare(batch, generator))
 
     def prepare(self, batch: dict, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw times, dropped captions and noise of a batch; tensors by name, on the device of the batch."""
+        """Draw times, dropped captions and noise of a batch; tensors by name, on the device of its images.
+
+        All that is random is drawn on the CPU; "labeled" of the batch has to lie there, as `loop.placed` leaves it.
+        """
         process, count = self.process, len(batch["x"])
         both = process.gaussian is not None and process.categorical is not None
         t_x, t_y = draw_times(count, process.T, self.config.diagonal if both else 1.0, generator)
         if "labeled" in batch:
-            t_x, t_y = without_layout(t_x, t_y, process.T, ~batch["labeled"].cpu())  # times are drawn on the CPU
+            t_x, t_y = without_layout(t_x, t_y, process.T, ~batch["labeled"])
         keep = torch.rand(count, generator=generator) >= self.config.text_drop
         return self.at(batch, t_x, t_y, keep, generator)
 
@@ -147,6 +150,7 @@ class DiffusionLoss:
         t_x = torch.zeros_like(t_x) if self.config.times == "layout_given_image" else t_x
         x0, y0, labeled = batch["x"], batch["y"], batch.get("labeled")
         if labeled is not None:  # even at t = T one pixel in 100,000 keeps its label
+            labeled = moved(labeled, x0.device)
             y0 = torch.where(labeled[:, None, None], y0, 0)
         noised = self.process.q_sample(x0, y0, t_x, t_y, generator)
         given = dict(zip(("log_snr_x", "log_snr_y"), self.process.log_snr(t_x, t_y), strict=True))

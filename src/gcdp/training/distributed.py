@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from accelerate.state import AcceleratorState, is_initialized
 from torch import Tensor
 
 from gcdp.devices import has_bfloat16
-from gcdp.errors import ConfigError
+from gcdp.errors import ConfigError, TrainingError
 
 
 def make_accelerator(precision: str) -> Accelerator:
@@ -63,7 +63,11 @@ class OwnRows:
         self.loss, self.rank, self.world = loss, rank, world
 
     def __call__(self, forward, batch: dict[str, Any], generator: torch.Generator):
-        return self.loss.compute(forward, self.prepare(batch, generator))
+        return self.compute(forward, self.prepare(batch, generator))
+
+    def compute(self, forward, given: dict[str, Tensor]):
+        """The losses of what `prepare` drew."""
+        return self.loss.compute(forward, given)
 
     def prepare(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
         """What the loss prepares of this process's rows; the rows of others stand empty while it draws."""
@@ -78,7 +82,29 @@ class OwnRows:
         return whole
 
 
-AGREE_EVERY = 20  # steps between two agreements of several processes to stop: each waits for all devices
+AGREE_EVERY = 20  # steps between two questions of several processes whether to stop
+
+
+class OnItsWay:
+    """A number of a device, copied to the host in the order of the device's queue; reading it waits for no later work.
+
+    Args:
+        value: a scalar.
+    """
+
+    def __init__(self, value: Tensor):
+        self.value, self.copied = value, None
+        if value.is_cuda:
+            self.value = torch.empty(value.shape, dtype=value.dtype, pin_memory=True)
+            self.value.copy_(value, non_blocking=True)
+            self.copied = torch.cuda.Event()
+            self.copied.record()
+
+    def read(self) -> float:
+        """The number, once it has arrived."""
+        if self.copied is not None:
+            self.copied.synchronize()
+        return float(self.value)
 
 
 class StopRequest:
@@ -86,18 +112,40 @@ class StopRequest:
 
     def __init__(self):
         self.requested = False
+        self.asked: OnItsWay | None = None
 
     def agreed(self, accelerator: Accelerator, step: int) -> bool:
         """Whether any process was asked to stop: all must leave at the same step, or the others wait for ever.
 
-        Several processes ask each other every `AGREE_EVERY` steps only; one alone stops at any step.
+        Several processes ask each other every `AGREE_EVERY` steps, and take the answer as many steps later: the device
+        has it by then, and is not waited for. One process alone stops at any step.
         """
         if accelerator.num_processes == 1:
             return self.requested
         if step % AGREE_EVERY:
             return False
-        asked = accelerator.reduce(torch.tensor(float(self.requested), device=accelerator.device))
-        return bool(asked > 0)
+        before, own = self.asked, torch.full((), float(self.requested), device=accelerator.device)
+        self.asked = OnItsWay(accelerator.reduce(own))
+        return before is not None and before.read() > 0
+
+
+@contextmanager
+def lost_processes(accelerator: Accelerator, resume_from: Callable[[], str]) -> Iterator[None]:
+    """Say in one sentence that another process of this run is gone, and where to go on.
+
+    A process that talks to a dead one is told so by gloo at once. NCCL tells no one: the launcher then ends those that
+    are left. `resume_from` describes the last checkpoint.
+
+    Raises TrainingError in place of the error of the network between processes; all others stay what they are.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        between = isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
+        if accelerator.num_processes == 1 or not between:
+            raise
+        reason = str(error).strip().splitlines()[0].partition(". ")[0]  # advice on the peer follows
+        raise TrainingError(f"another process of this training is gone ({reason}); {resume_from()}") from error
 
 
 @contextmanager

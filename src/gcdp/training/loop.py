@@ -24,18 +24,21 @@ from gcdp.data.batches import EpochBatches, collate
 from gcdp.data.pairs import PairDataset
 from gcdp.errors import CheckpointError, TrainingError
 from gcdp.storage import fingerprint
+from gcdp.training.activations import recompute_blocks
 from gcdp.training.curve import Curve
-from gcdp.training.distributed import OwnRows, graceful_stop, ignore_interrupt
+from gcdp.training.distributed import OwnRows, graceful_stop, ignore_interrupt, lost_processes
 from gcdp.training.optimizers import make_optimizer, set_rates
 from gcdp.training.recipe import OPERATIONAL, TrainConfig
 from gcdp.training.state import TrainingState
-from gcdp.training.step import Loss, RecordedStep, Step, can_record
+from gcdp.training.step import Loss, RecordedStep, Step, can_record, check_pieces
 from gcdp.validation import to_dict
 from gcdp.weights import half_rounded
 
+ON_HOST = {"labeled"}  # of a batch: times are drawn on the CPU by it, and to fetch it back would wait for the device
+
 
 class Fitted(NamedTuple):
-    """EMA weights, rounded to what a half-precision release holds, the curve, and the steps done in this call."""
+    """EMA weights on the CPU, rounded to what a half-precision release holds, the curve, and the steps of this call."""
 
     weights: dict[str, Tensor]
     curve: Curve
@@ -66,9 +69,13 @@ def fit(
 
     Of the recipe it uses what is about optimizer, batches, EMA, precision and intervals; the rest is the loss's.
 
-    Raises TrainingError if a loss or weight stops being finite or the run is interrupted (the last good checkpoint is
-    kept), CheckpointError if `state_folder` belongs to other settings or data, or the disk is full.
+    Raises TrainingError if a loss or weight stops being finite, the run is interrupted or another process of it is gone
+    (the last good checkpoint is kept), CheckpointError if `state_folder` belongs to other settings or data, or the disk
+    is full, ConfigError for a batch that cannot be shared out.
     """
+    check_pieces(loss, config, accelerator.num_processes)
+    if config.checkpoint_activations:
+        recompute_blocks(network)
     network = network.to(memory_format=torch.channels_last).train()
     record = can_record(loss, config, accelerator)
     network = network.to(accelerator.device)
@@ -84,7 +91,11 @@ def fit(
     take = Step(forward, loss, optimizer, state, config, accelerator)
     take = RecordedStep(take, text.longest) if record else take
 
-    with graceful_stop() as stop, batches(pairs, config, accelerator, first, text, label) as loader:
+    with (
+        lost_processes(accelerator, state.checkpoint),
+        graceful_stop() as stop,
+        batches(pairs, config, accelerator, first, text, label) as loader,
+    ):
         for step, batch in enumerate(loader, start=first):
             share, done = share_of_rate(config, step), step + 1
             set_rates(optimizer, share)
@@ -108,7 +119,7 @@ def fit(
                 raise TrainingError(
                     f"{label} was interrupted at step {done} of {config.steps}; run again to go on from there"
                 )
-    return Fitted(half_rounded(state.ema), curve, config.steps - first)
+    return Fitted(half_rounded({name: value.cpu() for name, value in state.ema.items()}), curve, config.steps - first)
 
 
 def _first_step(state: TrainingState, config: TrainConfig) -> int:
@@ -164,6 +175,7 @@ def batches(pairs, config: TrainConfig, accelerator: Accelerator, first: int = 0
 
 
 def placed(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    """The batch on a device, images with their channels last; the device is not waited for."""
-    moved = {k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in batch.items()}
+    """The batch on a device but for `ON_HOST`, images with their channels last; the device is not waited for."""
+    there = {k for k, v in batch.items() if isinstance(v, Tensor)} - ON_HOST
+    moved = {k: v.to(device, non_blocking=True) if k in there else v for k, v in batch.items()}
     return {**moved, "x": moved["x"].contiguous(memory_format=torch.channels_last)}

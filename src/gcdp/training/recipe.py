@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gcdp.errors import ConfigError
 from gcdp.validation import require_one_of, require_range
 
 PRECISIONS = ("no", "fp16", "bf16")
 OPTIMIZERS = ("adamw", "muon")
 TIMES = ("joint", "image_given_layout", "layout_given_image")
 # settings that may change between an interruption and its continuation
-OPERATIONAL = ("log_every", "validate_every", "checkpoint_every", "workers", "compile", "cuda_graph")
+OPERATIONAL = (
+    "log_every", "validate_every", "checkpoint_every", "workers", "compile", "cuda_graph", "accumulate",
+    "checkpoint_activations",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class TrainConfig:
     labeled: float = 1.0  # share of the pairs whose layouts are known; of the others the image alone is (t_y = T)
     precision: str = "no"  # as accelerate names it: no, fp16, bf16 (float32 where a processor only emulates it)
     compile: bool = False
+    accumulate: int = 1  # parts of a step's batch, one after the other: a fraction of the memory for the same gradient
+    checkpoint_activations: bool = False  # blocks of the U-Net are computed twice, and keep their inputs alone
     cuda_graph: bool = True  # record the step of a diffusion network on one CUDA device and replay it
     workers: int = 0
     seed: int = 0
@@ -46,9 +52,14 @@ class TrainConfig:
     checkpoint_every: int = 1000
 
     def __post_init__(self) -> None:
-        require_range(self, "steps batch_size ema_every log_every validate_every checkpoint_every", 1)
+        require_range(self, "steps batch_size ema_every log_every validate_every checkpoint_every accumulate", 1)
         require_range(self, "weight_decay warmup clip workers seed validate_pairs", 0)
         require_range(self, "learning_rate muon_rate betas ema_decay text_drop diagonal labeled", 0, 1)
         require_one_of("optimizer", self.optimizer, OPTIMIZERS)
         require_one_of("precision", self.precision, PRECISIONS)
         require_one_of("times", self.times, TIMES)
+        if self.batch_size % self.accumulate:
+            raise ConfigError(
+                f"batch_size {self.batch_size} does not divide into accumulate = {self.accumulate} equal parts: "
+                "change one of the two"
+            )

@@ -12,8 +12,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from gcdp.errors import CheckpointError
-from gcdp.storage import load_tensors, save_tensors
+from gcdp.storage import atomic_write, load_tensors
 from gcdp.training.curve import not_finite
+from gcdp.training.tensor_file import write_tensors
 
 
 class TrainingState:
@@ -51,18 +52,26 @@ class TrainingState:
 
     @contextmanager
     def ema_weights(self) -> Iterator[None]:
-        """Run a block with the EMA weights in the network."""
-        raw = {name: p.detach().clone() for name, p in self.network.state_dict().items()}
-        self.network.load_state_dict(self.ema)
+        """Run a block with the EMA weights in the network, and its own in `ema`."""
+        self._exchange()
         try:
             yield
         finally:
-            self.network.load_state_dict(raw)
+            self._exchange()
+
+    @torch.no_grad()
+    def _exchange(self) -> None:
+        """Weights and average change places one tensor at a time, so that memory holds no third copy of them."""
+        for name, weight in self.network.state_dict().items():
+            kept = weight.clone()
+            weight.copy_(self.ema[name])
+            self.ema[name].copy_(kept)
 
     def save(self, step: int, pending: dict) -> None:
         """Write the state after `step` steps, with the curve's `pending` sums.
 
-        Raises TrainingError if a weight is not finite, CheckpointError on a full disk; the old file is then kept.
+        Nothing is copied but one tensor at a time, on its way to the disk. Raises TrainingError if a weight is not
+        finite, CheckpointError on a full disk; the old file is then kept.
         """
         weights = torch.stack([p.isfinite().all() for p in self.network.parameters()])
         if not weights.all():
@@ -79,11 +88,19 @@ class TrainingState:
             "scaler": scaler.state_dict() if scaler else None,
             "pending": pending,
         }
-        save_tensors(self.path, tensors, {"facts": json.dumps(facts)})
+        with atomic_write(self.path) as partial:
+            write_tensors(partial, tensors, {"facts": json.dumps(facts)})
+
+    def checkpoint(self) -> str:
+        """Where a run that ends now would go on, as half a sentence."""
+        if not self.last_saved:
+            return "run again to start over, as there was no checkpoint yet"
+        return f"run again to go on from the checkpoint of step {self.last_saved}, {self.path}"
 
     def resume(self) -> int:
         """Load a saved state and return its step, or 0 where none exists; `pending` is then what was saved with it.
 
+        Each process maps the file into its memory by itself, and copies from there to its device.
         Raises CheckpointError for a damaged state or one of other settings.
         """
         if not self.path.is_file():
@@ -115,11 +132,9 @@ class TrainingState:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Flatten an optimizer's state to named tensors: "<parameter index>.<state name>"."""
+    """An optimizer's state as named tensors, "<parameter index>.<state name>"; they are those of the optimizer."""
     state = optimizer.state_dict()["state"]
-    return {
-        f"{i}.{name}": torch.as_tensor(value).clone() for i, entry in state.items() for name, value in entry.items()
-    }
+    return {f"{i}.{name}": torch.as_tensor(value) for i, entry in state.items() for name, value in entry.items()}
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

@@ -7,6 +7,8 @@ answer. A recorded step is one request.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +16,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor
 
+from gcdp.errors import ConfigError
 from gcdp.training.recipe import TrainConfig
 from gcdp.training.state import TrainingState
 
@@ -29,7 +32,8 @@ class Losses(NamedTuple):
 
 # (forward, batch, generator) -> Losses. `forward` is the network in the recipe's precision; the batch lies on its
 # device; the CPU generator is for all noise of the step. A loss that has `prepare(batch, generator)`, which draws
-# all that is random as tensors by name, and `compute(forward, prepared)`, can be recorded.
+# all that is random as tensors by name, one row an example, and `compute(forward, prepared)`, the mean over rows, can
+# be recorded, and computed in pieces.
 Loss = Callable[[Callable[..., Any], dict[str, Any], torch.Generator], Losses]
 
 
@@ -44,13 +48,35 @@ class Step:
 
     def __call__(self, batch: dict[str, Any], generator: torch.Generator, done: int) -> dict[str, Tensor]:
         """Take the step; returns the parts of its loss."""
-        losses = self.loss(self.forward, batch, generator)
-        self.update(losses, self.state.ema_share(done, self.config.ema_every))
-        return {name: part.detach() for name, part in losses.parts.items()}
+        share = self.state.ema_share(done, self.config.ema_every)
+        if hasattr(self.loss, "prepare"):
+            return self.take(self.loss.prepare(batch, generator), share)
+        parts = self._gradient([partial(self.loss, self.forward, batch, generator)])
+        self._update(share)
+        return parts
 
-    def update(self, losses: Losses, share: float | Tensor) -> None:
-        """Change the weights by the gradient of a loss, and their average by `share`."""
-        self.accelerator.backward(losses.total)
+    def take(self, given: dict[str, Tensor], share: float | Tensor) -> dict[str, Tensor]:
+        """The step from what the loss prepared; the average of weights moves by `share`."""
+        pieces = pieces_of(given, self.config.accumulate)
+        parts = self._gradient([partial(self.loss.compute, self.forward, piece) for piece in pieces])
+        self._update(share)
+        return parts
+
+    def _gradient(self, losses: list[Callable[[], Losses]]) -> dict[str, Tensor]:
+        """Add up the gradient of the mean of losses, each computed when the activations of the one before are gone;
+        returns the means of their parts. Processes exchange their gradients once."""
+        parts: dict[str, Tensor] = {}
+        for number, compute in enumerate(losses, start=1):
+            alone = number < len(losses)
+            with self.accelerator.no_sync(self.forward) if alone else nullcontext():
+                found = compute()
+                self.accelerator.backward(found.total / len(losses))
+            for name, part in found.parts.items():
+                parts[name] = parts.get(name, 0.0) + part.detach() / len(losses)
+        return parts
+
+    def _update(self, share: float | Tensor) -> None:
+        """Change the weights by their gradient, and their average by `share`."""
         if self.config.clip:
             self.accelerator.clip_grad_norm_(self.state.network.parameters(), self.config.clip)
         self.optimizer.step()
@@ -59,9 +85,27 @@ class Step:
             self.state.update_ema(share)
 
 
+def pieces_of(given: dict[str, Tensor], count: int) -> list[dict[str, Tensor]]:
+    """What a loss prepared of B rows, in `count` equal pieces of B / count rows; all tensors have B rows."""
+    rows = len(next(iter(given.values()))) // count
+    return [{name: value[i * rows : (i + 1) * rows] for name, value in given.items()} for i in range(count)]
+
+
+def check_pieces(loss: Loss, config: TrainConfig, processes: int) -> None:
+    """Raise ConfigError where the batch of a step cannot be computed in the pieces that the recipe asks for."""
+    count, whole = config.accumulate, processes * config.accumulate
+    if count > 1 and not hasattr(loss, "prepare"):
+        raise ConfigError(f"train.accumulate {count} is for diffusion networks alone: set it to 1")
+    if config.batch_size % whole:
+        raise ConfigError(
+            f"train.batch_size {config.batch_size} does not divide into train.accumulate {count} equal parts on each "
+            f"of {processes} processes: use a multiple of {whole}"
+        )
+
+
 def can_record(loss: Loss, config: TrainConfig, accelerator: Accelerator) -> bool:
-    """Whether the step can be recorded: on one CUDA device, without the loss scaling of fp16."""
-    wanted = config.cuda_graph and not config.compile and hasattr(loss, "prepare")
+    """Whether the step can be recorded: on one CUDA device, without the loss scaling of fp16, activations kept."""
+    wanted = config.cuda_graph and not (config.compile or config.checkpoint_activations) and hasattr(loss, "prepare")
     return wanted and accelerator.device.type == "cuda" and accelerator.num_processes == 1 and not accelerator.scaler
 
 
@@ -103,20 +147,15 @@ class RecordedStep:
             self.given[name].copy_(value, non_blocking=True)
         self.share.fill_(share)
 
-    def _take(self) -> dict[str, Tensor]:
-        losses = self.step.loss.compute(self.step.forward, self.given)
-        self.step.update(losses, self.share)
-        return {name: part.detach() for name, part in losses.parts.items()}
-
     def _warm_up(self) -> None:
         """An ordinary step on a stream of its own, as the recording asks for."""
         stream, main = torch.cuda.Stream(), torch.cuda.current_stream()
         stream.wait_stream(main)
         with torch.cuda.stream(stream):
-            self.parts = self._take()
+            self.parts = self.step.take(self.given, self.share)
         main.wait_stream(stream)
 
     def _record(self) -> None:
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
-            self.parts = self._take()
+            self.parts = self.step.take(self.given, self.share)

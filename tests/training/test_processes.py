@@ -5,6 +5,7 @@ Two processes on one machine, which talk by gloo.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -113,9 +114,12 @@ def test_only_a_lost_process_is_called_that():
     for accelerator, error in ((two, RuntimeError("shapes differ")), (one, RuntimeError(gone))):
         with pytest.raises(RuntimeError, match=str(error).split()[0]), lost_processes(accelerator, str):
             raise error
+    before = signal.getsignal(signal.SIGTERM)
     for error in (RuntimeError(gone), torch.distributed.DistBackendError("NCCL error")):
         with pytest.raises(TrainingError, match=r"is gone .*; run again"), lost_processes(two, lambda: "run again"):
             raise error
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN  # the launcher's would cut the sentence short
+        signal.signal(signal.SIGTERM, before)
 
 
 class Draws:

@@ -19,6 +19,7 @@ from gcdp.experiments.referees import referee_hashes
 from gcdp.experiments.runs import released_folder
 from gcdp.provenance import source_fingerprint
 from gcdp.storage import fingerprint
+from gcdp.training.recipe import decisive
 from gcdp.validation import to_dict
 
 ORDER = (
@@ -58,7 +59,8 @@ class DirectionsRecord(JsonRecord):
 
     @classmethod
     def _read(cls, content: dict[str, Any]) -> dict[str, Any]:
-        return {**content, **{name: _ordered(content[name]) for name in ("image", "layout", "paths")}}
+        rows = {name: _ordered(content[name]) for name in ("image", "layout", "paths")}
+        return {**content, **rows, "settings": _decisive(content["settings"])}
 
 
 def make_directions(profile: Profile, domain: str, min_area: int) -> DirectionsRecord:
@@ -146,4 +148,11 @@ def _ordered(rows: dict[str, Any]) -> dict[str, Any]:
 
 def settings_of(profile: Profile) -> dict[str, Any]:
     """What decides a record but for weights, referees and data, as JSON reads it."""
-    return json.loads(json.dumps({"directions": to_dict(profile.directions), "sampling": profile.sampling.keywords()}))
+    settings = {"directions": to_dict(profile.directions), "sampling": profile.sampling.keywords()}
+    return _decisive(json.loads(json.dumps(settings)))
+
+
+def _decisive(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings without those of the segmenter's training that decide nothing, which a newer recipe may have more of."""
+    directions = settings["directions"]
+    return settings | {"directions": directions | {"segmenter_train": decisive(directions["segmenter_train"])}}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from gcdp.experiments.options import options
 from gcdp.experiments.profile import Profile, load_profile, repository_root
 from gcdp.provenance import source_fingerprint
 from gcdp.training.checkpoint import ModelCard
-from gcdp.training.recipe import OPERATIONAL, TrainConfig
+from gcdp.training.recipe import TrainConfig, decisive
 from gcdp.validation import to_dict
 
 TRAINED_BY = {"latent": "gcdp.generators.latent"}  # kind of a model -> the module that trains it; others:
@@ -42,15 +41,11 @@ class Run:
     def made(self, card: ModelCard) -> bool:
         """Whether a network with this card came from the same recipe, pairs and training code.
 
-        How it was computed, by the settings of `OPERATIONAL`, is not asked.
+        How it was computed, by the settings that `decisive` leaves out, is not asked.
         """
         facts = ("data", "code")
         same = all(card.training.get(name) == self.card.training[name] for name in facts)
-        return same and _decisive(card.training.get("settings", {})) == _decisive(to_dict(self.config))
-
-
-def _decisive(settings: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name not in OPERATIONAL}
+        return same and decisive(card.training.get("settings", {})) == decisive(to_dict(self.config))
 
 
 def model_card(profile: Profile, domain: str, model: str) -> ModelCard:

@@ -134,7 +134,7 @@ def lost_processes(accelerator: Accelerator, resume_from: Callable[[], str]) -> 
     """Say in one sentence that another process of this run is gone, and where to go on.
 
     A process that talks to a dead one is told so by gloo at once. NCCL tells no one: the launcher then ends those that
-    are left. `resume_from` describes the last checkpoint.
+    are left. `resume_from` describes the last checkpoint. SIGTERM is ignored from then on: the process ends anyway.
 
     Raises TrainingError in place of the error of the network between processes; all others stay what they are.
     """
@@ -144,6 +144,8 @@ def lost_processes(accelerator: Accelerator, resume_from: Callable[[], str]) -> 
         between = isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
         if accelerator.num_processes == 1 or not between:
             raise
+        if threading.current_thread() is threading.main_thread():  # the launcher's would cut the sentence short
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         reason = str(error).strip().splitlines()[0].partition(". ")[0]  # advice on the peer follows
         raise TrainingError(f"another process of this training is gone ({reason}); {resume_from()}") from error
 

@@ -28,7 +28,7 @@ from gcdp.training.activations import recompute_blocks
 from gcdp.training.curve import Curve
 from gcdp.training.distributed import OwnRows, graceful_stop, ignore_interrupt, lost_processes
 from gcdp.training.optimizers import make_optimizer, set_rates
-from gcdp.training.recipe import OPERATIONAL, TrainConfig
+from gcdp.training.recipe import TrainConfig, decisive
 from gcdp.training.state import TrainingState
 from gcdp.training.step import Loss, RecordedStep, Step, can_record, check_pieces
 from gcdp.validation import to_dict
@@ -138,8 +138,7 @@ def run_hash(identity: dict[str, Any], pairs: PairDataset, config: TrainConfig, 
 
     The last step decides them only where the rate decays towards it; other runs may be extended.
     """
-    free = OPERATIONAL if config.decay else (*OPERATIONAL, "steps")
-    settings = {key: value for key, value in to_dict(config).items() if key not in free}
+    settings = {key: value for key, value in decisive(to_dict(config)).items() if config.decay or key != "steps"}
     return fingerprint({**settings, "identity": identity, "data": pairs.fingerprint, "processes": processes})
 
 

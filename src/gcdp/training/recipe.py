@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from gcdp.errors import ConfigError
 from gcdp.validation import require_one_of, require_range
@@ -15,6 +16,11 @@ OPERATIONAL = (
     "log_every", "validate_every", "checkpoint_every", "workers", "compile", "cuda_graph", "accumulate",
     "checkpoint_activations",
 )  # fmt: skip
+
+
+def decisive(settings: dict[str, Any]) -> dict[str, Any]:
+    """Of the settings of a recipe, as JSON types, those that decide what is learned: all but `OPERATIONAL`."""
+    return {name: value for name, value in settings.items() if name not in OPERATIONAL}
 
 
 @dataclass(frozen=True)

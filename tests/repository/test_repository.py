@@ -22,7 +22,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PROFILES = sorted(path.stem for path in (ROOT / "params").glob("*.yaml"))
 # A word before the slash makes it part of a relative path or of an address.
 MACHINE_PATH = re.compile(r"(?<![\w.:/>}-])/(?:home|Users|root|work|mnt|scratch|private|tmp|opt)/[\w.-]+")
-BINARY_SUFFIXES = {".png", ".jpg", ".jpeg", ".pdf", ".npy", ".npz", ".safetensors"}
+BINARY_SUFFIXES = {".png", ".jpg", ".jpeg", ".gif", ".pdf", ".npy", ".npz", ".safetensors"}
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 

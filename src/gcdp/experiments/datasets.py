@@ -12,6 +12,7 @@ from gcdp.data.captions import caption_with, read_captions, with_mirrors, write_
 from gcdp.data.classes import ClassTable
 from gcdp.data.pairs import PairStore, build_store
 from gcdp.data.sources import open_source
+from gcdp.devices import default_device
 from gcdp.errors import ConfigError
 from gcdp.experiments.locks import awaited
 from gcdp.experiments.profile import Profile
@@ -94,7 +95,9 @@ def open_captions(profile: Profile, domain: str, split: str) -> list[list[str]]:
 def prepare_text(profile: Profile, domain: str) -> TextCache:
     """Encode every caption of a domain once, mirrored forms included."""
     text = profile.text
-    encoder = load_encoder(text.encoder, max_tokens=text.max_tokens, folder=text.folder or None)
+    # a T5-large takes days of a processor for the captions of the paper's faces
+    device = default_device().type
+    encoder = load_encoder(text.encoder, max_tokens=text.max_tokens, folder=text.folder or None, device=device)
     classes = open_pairs(profile, domain, "train").classes
     captions = [with_mirrors(open_captions(profile, domain, split), classes) for split in SPLITS]
     unique = list(dict.fromkeys(caption for split in captions for caption in split))

@@ -11,7 +11,6 @@ from gcdp.reporting.plotting import (
     curve_plot,
     pair_grid,
     panels,
-    ridgelines,
     save_figure,
     stacked_grids,
     wrap_text,
@@ -131,15 +130,6 @@ def test_curves_of_several_runs_are_told_apart():
 def test_curve_without_losses_is_refused():
     with pytest.raises(DataError, match="no loss"):
         curve_plot([{"step": 10, "learning_rate": 0.1}])
-
-
-def test_ridgelines_stand_on_their_own_baselines():
-    _, axes = panels()
-    x, density = np.linspace(-1, 1, 5), np.array([[0, 1, 2, 1, 0], [0, 0, 0, 0, 0.0]])
-    ridgelines(axes[0, 0], x, density, ["a", "b"], ["C0", "C1"], top=2.0)
-    flat, hill = (line.get_ydata() for line in axes[0, 0].lines)
-    np.testing.assert_allclose(flat, 1)
-    assert hill.max() == 1.5 and hill.min() == 0
 
 
 def test_equal_figures_give_equal_files(pairs, tmp_path):

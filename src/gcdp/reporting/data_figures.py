@@ -13,9 +13,9 @@ from gcdp.reporting.plotting import LAYOUT_COLOR, panels
 
 
 def table_figure(classes: ClassTable) -> Figure:
-    """Index, color, name and phrase of every class, in four columns."""
-    columns, rows = 4, -(-classes.num_classes // 4)
-    figure, axes = panels(height=0.27 * rows)
+    """Index, color, name and phrase of every class, in three columns."""
+    columns, rows = 3, -(-classes.num_classes // 3)
+    figure, axes = panels(height=0.24 * rows)
     table = axes[0, 0]
     for k, name in enumerate(classes.names):
         column, row = divmod(k, rows)

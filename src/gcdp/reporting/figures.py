@@ -85,11 +85,12 @@ def difference_name(key: str, inches: float = 1.6) -> str:
     return f"difference in {name}\n({ahead} 0: joint is better)"
 
 
-def tradeoff(panel: Axes, curves: Mapping[str, GuidanceCurve], x: str, y: str) -> None:
+def tradeoff(panel: Axes, curves: Mapping[str, GuidanceCurve], x: str, y: str, once: Container[str] = ()) -> None:
     """Curves of measure `y` over measure `x`, a point for each guidance scale, crosses of 95 % intervals.
 
     `curves`: by model. The scale chosen on validation captions is drawn larger, points of fewer than `FEWEST` captions
-    hollow; points that lack a measure are left out. The ends of every curve say their scale.
+    hollow; points that lack a measure are left out. The ends of every curve say their scale. The legend
+    says "1 training" behind the models of `once`.
     """
     for model in order(curves):
         curve, look, grown = curves[model], style(model, curves), BEHIND.get(model, 0.0)
@@ -102,12 +103,14 @@ def tradeoff(panel: Axes, curves: Mapping[str, GuidanceCurve], x: str, y: str) -
             size = (7 if point.guidance == curve.guidance else 4) + grown
             errors = {"xerr": _ends([point[x]]), "yerr": _ends([point[y]])}
             faint = {"elinewidth": 0.5, "ecolor": look["color"] + "77"}
-            few = min(point[x]["n"], point[y]["n"]) < FEWEST
+            # A distance of a study counts trainings; what stands across counts captions.
+            few = max(point[x]["n"], point[y]["n"]) < FEWEST
             panel.errorbar(
                 [point.value(x)], [point.value(y)], **errors, **faint, fmt=look["marker"], color=look["color"],
                 markerfacecolor="white" if few else look["color"], markersize=size, zorder=2.5 if grown else 3,
             )  # fmt: skip
-        panel.plot([], [], marker=look["marker"], color=look["color"], markersize=4 + grown, label=label(model, curves))
+        panel.plot([], [], marker=look["marker"], color=look["color"], markersize=4 + grown,
+                   label=label(model, curves) + " (1 training)" * (model in once))  # fmt: skip
 
 
 def _name_ends(panel: Axes, points: Sequence[Scores], xs: Sequence[float], ys: Sequence[float], color: str) -> None:

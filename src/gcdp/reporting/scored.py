@@ -13,7 +13,7 @@ from gcdp.evaluation.measures import MEASURES
 from gcdp.evaluation.readability import READABLE, readable_j
 from gcdp.evaluation.scores import Scores
 from gcdp.reporting.figures import axis_name, draw_estimates, side
-from gcdp.reporting.plotting import BLACK, GRAY, IMAGE_COLOR, LAYOUT_COLOR, legend_below, panels
+from gcdp.reporting.plotting import BLACK, GRAY, IMAGE_COLOR, LAYOUT_COLOR, SERIES, legend_below, panels
 
 MARKS = ((LAYOUT_COLOR, "o"), (IMAGE_COLOR, "s"), (BLACK, "^"))
 
@@ -40,6 +40,8 @@ def class_figure(scores: Scores) -> Figure:
     for measure, (color, marker) in zip(("recall", "precision", "iou"), MARKS):
         values = np.array([scores.per_class[name][measure] for name in order], float)
         label = measure.replace("iou", "IoU")
+        if np.isnan(values).all():
+            continue
         axes[0, 0].plot(range(len(order)), values, marker, color=color, markersize=4.5, alpha=0.8, label=label)
     names = [f"{name} ({scores.per_class[name]['n']})" for name in order]
     axes[0, 0].set_xticks(range(len(order)), names, rotation=90)
@@ -49,20 +51,19 @@ def class_figure(scores: Scores) -> Figure:
 
 
 def readability_figure(points: Mapping[str, tuple[float, float]], scores: Scores) -> Figure:
-    """J of spoiled held-out pairs over their distance, a number for each spoiling, and the best J that is left."""
+    """J of spoiled held-out pairs over their distance, a mark for each spoiling, and the best J that is left."""
     figure, axes = panels(1, 1, height=2.9)
     panel = axes[0, 0]
     for number, (name, (distance, j)) in enumerate(sorted(points.items(), key=lambda each: each[1])):
-        panel.plot(distance, j, "o", markersize=4, color=LAYOUT_COLOR, label=f"{number} {name}")
-        shift = (-3, 4) if number % 2 else (-3, -11)  # by turns above and below: neighbors lie close
-        panel.annotate(str(number), (distance, j), shift, textcoords="offset points", fontsize=8)
+        marker, color = "oDs^v"[number // len(SERIES) % 5], SERIES[number % len(SERIES)]
+        panel.plot(distance, j, marker, markersize=4.5, color=color, label=name, zorder=3)
     reach = np.linspace(0, max((distance for distance, _ in points.values()), default=0), 300)
     best = [readable_j(distance, [*points.values()]) for distance in reach] if points else np.full(300, np.nan)
     panel.plot(reach, best, color=BLACK, linewidth=0.8)
     panel.axhline(READABLE, color=GRAY, linewidth=0.8, linestyle=":")
     panel.set(xlabel=axis_name("frechet", scores, 5.0), ylabel="J of spoiled held-out pairs\n(higher is better)")
     if points:
-        panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=0, markerscale=0)
+        panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
@@ -96,7 +97,7 @@ def _over_guidance(panel: Axes, points: Sequence[Scores], ceiling: Scores, key: 
 def label_figure(chosen: Scores, ceiling: Scores) -> Figure:
     """J and effect of naming of every label, the most named first, beside J of held-out pairs."""
     order = sorted(chosen.labels, key=lambda name: -chosen.labels[name]["n"])
-    figure, axes = panels(1, 1, height=3.2)
+    figure, axes = panels(1, 1, height=3.8)
     rows = {"J of held-out pairs": (ceiling.labels, "j", "o", "#bbbbbb", 7)}
     rows["J"] = (chosen.labels, "j", "o", LAYOUT_COLOR, 4)
     rows["effect of naming"] = (chosen.effects, "value", "s", IMAGE_COLOR, 4)

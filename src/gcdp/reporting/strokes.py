@@ -33,6 +33,7 @@ STYLES = {
     "gradop_plus": (VERMILION, "v"),
     "gradop_network": (PURPLE, "X"),
 }
+MARKED = ("sdedit", "ilvr", "gradop_plus")  # the ends of more curves would be written over each other
 NAMED_COLORS = {"sdedit": BLUE, "gradop_plus": GREEN}
 ROLES = {"joint": "joint", "image_only": "image-only"}
 MEASURES = {  # key -> (column, digits)
@@ -42,8 +43,8 @@ MEASURES = {  # key -> (column, digits)
     "hit_rate": ("hit rate", 3),
 }
 AXES = {
-    "faithfulness": "error to the strokes\n(lower is more faithful)",
-    "realism": "distance to text-only pictures\n(lower is more realistic)",
+    "faithfulness": "error to the strokes\n(lower is better)",
+    "realism": "distance to text-only pictures\n(lower is better)",
     "hit_rate": "hit rate of names\n(higher is better)",
 }
 
@@ -74,8 +75,8 @@ def curves_figure(rows: Mapping[str, Mapping[str, Any]], roles: Sequence[str], s
 def draw_curves(panel: Axes, rows: Mapping[str, Mapping[str, Any]], role: str, steps: int, x: str, y: str) -> None:
     """Measure `y` over measure `x` for every method of a model, a point for each strength, with 95 % intervals.
 
-    Dashed curves are those of strokes with names, told to the layout half; the first and the last point of every curve
-    say their strength.
+    Dashed curves are those of strokes with names, told to the layout half; the first and the last point of the curves
+    of `MARKED` say their strength.
     """
     for method, (color, marker) in STYLES.items():
         found = curve(rows, role, method, None if method == "gradop_network" else steps)  # its steps cost more
@@ -93,7 +94,7 @@ def _line(panel: Axes, found: Sequence[Mapping[str, Any]], x: str, y: str, **loo
     named = ", named" if found[0]["guide"]["naming"] == "layout" else ""
     draw_estimates(panel, [point[x]["value"] for point in points], [point[y] for point in points], linewidth=1.1,
                    label=found[0]["label"] + named, **look)  # fmt: skip
-    for number in {0, len(found) - 1}:
+    for number in {0, len(found) - 1} if found[0]["guide"]["method"] in MARKED and not named else ():
         at, place = [points[number][key]["value"] for key in (x, y)], (4, 3 if number else -9)
         text = f"{found[number]['guide']['strength']:g}"
         panel.annotate(text, at, textcoords="offset points", xytext=place, fontsize=8, color=look["color"])

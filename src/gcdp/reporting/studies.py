@@ -14,15 +14,13 @@ from gcdp.experiments.study_record import Study
 from gcdp.reporting.figures import difference_name, draw_estimates, side
 from gcdp.reporting.plotting import BLACK, BLUE, VERMILION, panels, wrap_text
 
-IN_A_ROW = 3  # panels
-
 
 def training_figure(study: Study, groups: Mapping[tuple[str, int], str], keys: Sequence[str]) -> Figure:
     """One dot a training, and its group's mean with a 95 % interval; `groups`: names by (model, number of pairs)."""
     dots = {key: found for key in keys if (found := each_training(study, key))}
-    rows = -(-len(dots) // IN_A_ROW)
+    rows, columns = _rows_and_columns(len(dots), 3)
     height = min(5.0, 0.8 + 0.3 * len(groups))
-    figure, axes = panels(rows, min(len(dots), IN_A_ROW), height=height, sharey=True)
+    figure, axes = panels(rows, columns, height=height, sharey=True)
     for panel, (key, found) in zip(axes.flat, dots.items()):
         for row, (model, size) in enumerate(groups):
             values = [value for trial, value in found.items() if (trial.model, trial.pairs) == (model, size)]
@@ -39,8 +37,8 @@ def training_figure(study: Study, groups: Mapping[tuple[str, int], str], keys: S
 
 def gain_figure(gains: Mapping[int, Mapping[str, Any]], keys: Sequence[str], title: str) -> Figure:
     """Differences of two models, ours less the other, by number of training pairs; intervals as they are given."""
-    rows = -(-len(keys) // IN_A_ROW)
-    figure, axes = panels(rows, min(len(keys), IN_A_ROW), height=2.4, title=title)
+    rows, columns = _rows_and_columns(len(keys), 4 if len(keys) > 6 else 3)
+    figure, axes = panels(rows, columns, height=2.4, title=title)
     sizes = list(gains)
     for panel, key in zip(axes.flat, keys):
         found: list[Estimate | None] = [gains[size].get(key) for size in sizes]
@@ -52,3 +50,8 @@ def gain_figure(gains: Mapping[int, Mapping[str, Any]], keys: Sequence[str], tit
     for panel in axes.flat[len(keys) :]:
         panel.remove()
     return figure
+
+
+def _rows_and_columns(count: int, most: int) -> tuple[int, int]:
+    """Of `count` panels, at most so many in a row."""
+    return -(-count // most), min(count, most)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,12 +42,17 @@ def precision_figure(curves: Mapping[str, GuidanceCurve], ceiling: Scores) -> Fi
     return figure
 
 
-def subset_figure(curves: Mapping[int, Mapping[str, GuidanceCurve]], ceiling: Scores, title: str) -> Figure:
-    """Fréchet distance over the text-image score, a panel for each number of training pairs."""
+def subset_figure(
+    curves: Mapping[int, Mapping[str, GuidanceCurve]], ceiling: Scores, title: str, once: Container[str]
+) -> Figure:
+    """Fréchet distance over the text-image score, a panel for each number of training pairs.
+
+    `once`: models of a single training.
+    """
     figure, axes = panels(1, len(curves), height=3.6, title=title, sharey=True, sharex=True)
     most = max(curves)
     for panel, (size, shown) in zip(axes[0], curves.items()):
-        tradeoff(panel, shown, "alignment", "frechet")
+        tradeoff(panel, shown, "alignment", "frechet", once)
         _dotted(panel, ceiling, "alignment")
         entitle(panel, f"{size:,} pairs, {size / most:.0%}")
     axes[0, 0].set(ylabel=axis_name("frechet", ceiling, 3.0))

@@ -51,7 +51,7 @@ def length_figure(lengths: np.ndarray, areas: np.ndarray, marked: int) -> Figure
     axes[0, 1].step(areas, np.arange(1, len(areas) + 1) / len(areas), color=LAYOUT_COLOR, where="post")
     axes[0, 1].axvline(marked, color="#777777", linestyle="--", linewidth=1)
     axes[0, 1].text(marked * 1.08, 0.92, f"{marked} pixels", color="#555555")
-    axes[0, 1].set(xlabel="area of a named class (pixels)", ylabel="share of named classes up to it", xscale="log")
+    axes[0, 1].set(xlabel="area of a named class (pixels)", ylabel="share of named classes", xscale="log")
     axes[0, 1].set_ylim(0, 1.02)
     return figure
 

@@ -25,7 +25,7 @@ def jump_figure(s, weights: Mapping[str, np.ndarray], labels: np.ndarray, title:
     rest, t = labels[:, 2:].sum(1), float(max(s))
     axes[0, 1].stackplot(s, labels[:, 0], labels[:, 1], rest, colors=[LAYOUT_COLOR, "#9cc3e0", "#e4e4e4"])
     axes[0, 1].text(0.20 * t, 0.30, "the clean label $y_0$", color="white", ha="center")
-    axes[0, 1].text(0.99 * t, 0.12, "the present label $y_t$")
+    axes[0, 1].text(0.97 * t, 0.42, "the present label $y_t$")
     axes[0, 1].text(0.62 * t, 0.88, f"the other {labels.shape[1] - 2} labels", ha="center")
     for panel, label in zip(axes[0], ("$q(x_s | x_t, x_0)$", "probability of $y_s$")):
         panel.set(xlabel="s", ylabel=label, xlim=(t, 0))

@@ -77,7 +77,7 @@ def sweep_figure(points: Sequence[Scores], ceiling: Scores, title: str) -> Figur
     for panel, keys in zip(axes[0], shown, strict=True):
         for key, (color, marker) in zip(keys, MARKS):
             _over_guidance(panel, points, ceiling, key, color=color, marker=marker)
-        area = f"from {ceiling.minimum_area} pixels on"
+        area = f"from {ceiling.minimum_area} pixel{'s' * (ceiling.minimum_area != 1)} on"
         name = axis_name(keys[0], ceiling, 2.0) if len(keys) == 1 else f"{area}\n({side(keys[0])})"
         panel.set(xlabel="guidance", ylabel=name)
         if len(keys) > 1:

@@ -160,6 +160,9 @@ def stacked_grids(grids: Sequence[_Grid | Mapping]) -> Figure:
     `grids`: the arguments of `pair_grid`, by name, of each.
     """
     grids = [grid if isinstance(grid, _Grid) else _Grid(**grid) for grid in grids]
+    shares = [grid.height / sum(each.height for each in grids) for grid in grids]
+    for grid, share in zip(grids, shares):
+        grid.fit(share * MAX_HEIGHT)
     figure = Figure(figsize=(max(grid.width for grid in grids), sum(grid.height for grid in grids)))
     parts = figure.subfigures(len(grids), 1, height_ratios=[grid.height for grid in grids], squeeze=False)
     for grid, part in zip(grids, parts[:, 0]):
@@ -182,21 +185,24 @@ class _Grid:
         self.present = np.unique(np.asarray(layouts)) if layouts is not None and legend else []
         if layouts is not None:
             self.stacks[-1] = classes.colorize(self.stacks[-1])
-        self._place(columns, captions)
-
-    def _place(self, columns: int, captions) -> None:
-        number, margins = len(self.stacks[0]), 2 * self.MARGIN + (0.24 if self.row_labels else 0.0)
+        self.texts, number = captions, len(self.stacks[0])
+        self.margins = 2 * self.MARGIN + (0.24 if self.row_labels else 0.0)
         self.columns = min(columns, number)
         self.rows = math.ceil(number / self.columns)
         self.top = self.MARGIN + (0.3 if self.title else 0.0)
-        self.cell = min(3.2, (WIDTH - margins + self.GUTTER) / columns - self.GUTTER)
-        while self._measure(captions, margins) > MAX_HEIGHT and self.cell > 0.3:
-            self.cell *= 0.97
+        self.cell = min(3.2, (WIDTH - self.margins + self.GUTTER) / columns - self.GUTTER)
+        self._measure()
 
-    def _measure(self, captions, margins: float) -> float:
-        """Sizes that follow from the width of a cell; returns the height of all."""
-        self.width = max(4.5, margins + self.columns * (self.cell + self.GUTTER) - self.GUTTER)
-        self.captions = [wrap_text(text, self.cell) for text in captions] if captions is not None else []
+    def fit(self, height: float) -> None:
+        """Make the cells smaller until all is no higher than `height`, in inches."""
+        while self.height > height and self.cell > 0.3:
+            self.cell *= 0.97
+            self._measure()
+
+    def _measure(self) -> None:
+        """Sizes that follow from the width of a cell."""
+        self.width = max(4.5, self.margins + self.columns * (self.cell + self.GUTTER) - self.GUTTER)
+        self.captions = [wrap_text(text, self.cell) for text in self.texts or ()]
         self.heights = [self.cell * stack.shape[1] / stack.shape[2] for stack in self.stacks]
         self.blocks = []
         for row in range(self.rows):
@@ -208,7 +214,6 @@ class _Grid:
         legend_rows = math.ceil(len(self.present) / self.legend_columns)
         self.bottom = legend_rows * LEGEND_POINTS * 1.7 / 72 + (0.08 if legend_rows else 0.0)
         self.height = self.top + sum(self.blocks) + self.bottom
-        return self.height
 
     def draw(self, figure, width: float) -> None:
         """Draw into a figure or subfigure of `width` x `self.height` inches, centered."""

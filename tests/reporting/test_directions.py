@@ -46,11 +46,11 @@ def test_differences_name_both_methods_and_their_calls():
     }  # fmt: skip
 
 
-def test_methods_stand_over_their_calls_and_real_images_are_a_line():
+def test_methods_stand_over_their_calls_and_held_out_images_are_a_line():
     _, panel = plt.subplots()
     draw_by_calls(panel, ROWS, "miou")
     labels = panel.get_legend_handles_labels()[1]
-    assert sorted(labels) == ["RePaint", "any direction", "real images"] and panel.get_xscale() == "log"
+    assert sorted(labels) == ["RePaint", "any direction", "held-out images"] and panel.get_xscale() == "log"
     _, panel = plt.subplots()
     draw_by_calls(panel, ROWS, "frechet")
     assert sorted(panel.get_legend_handles_labels()[1]) == ["RePaint", "any direction"]

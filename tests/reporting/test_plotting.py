@@ -3,15 +3,21 @@
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from gcdp.data.classes import CITYSCAPES
 from gcdp.errors import DataError
 from gcdp.reporting.plotting import (
+    MAX_HEIGHT,
+    PALETTE_UP_TO,
+    STYLE,
+    WIDTH,
     class_legend,
     curve_plot,
+    entitle,
+    legend_below,
     pair_grid,
     panels,
-    ridgelines,
     save_figure,
     stacked_grids,
     wrap_text,
@@ -133,18 +139,48 @@ def test_curve_without_losses_is_refused():
         curve_plot([{"step": 10, "learning_rate": 0.1}])
 
 
-def test_ridgelines_stand_on_their_own_baselines():
-    _, axes = panels()
-    x, density = np.linspace(-1, 1, 5), np.array([[0, 1, 2, 1, 0], [0, 0, 0, 0, 0.0]])
-    ridgelines(axes[0, 0], x, density, ["a", "b"], ["C0", "C1"], top=2.0)
-    flat, hill = (line.get_ydata() for line in axes[0, 0].lines)
-    np.testing.assert_allclose(flat, 1)
-    assert hill.max() == 1.5 and hill.min() == 0
-
-
 def test_equal_figures_give_equal_files(pairs, tmp_path):
     for folder in ("first", "second"):
         figure = pair_grid(*pairs, CITYSCAPES, ["a", "b", "c"])
         assert isinstance(save_figure(figure, tmp_path / folder, "grid"), Figure)
     for name in ("grid.png", "grid.pdf"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_panels_have_letters_where_there_are_several():
+    figure, axes = panels(1, 2)
+    entitle(axes[0, 1], "streets")
+    assert [panel.get_title(loc="left") for panel in figure.axes] == ["(a)", "(b) streets"]
+    assert panels()[1][0, 0].get_title(loc="left") == panels(1, 2, letters=False)[1][0, 0].get_title(loc="left") == ""
+
+
+def test_one_legend_names_each_series_of_all_panels_once():
+    figure, axes = panels(1, 2)
+    for panel, names in zip(axes[0], (["a"], ["a", "b"])):
+        for name in names:
+            panel.plot([0, 1], label=name)
+    legend_below(figure)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+
+
+def test_figures_fit_on_a_page_and_can_be_read():
+    assert STYLE["font.size"] >= 8 and STYLE["legend.fontsize"] >= 8
+    many = np.zeros((60, 9, 8, 3), np.uint8)
+    figure = pair_grid(many, None, None, columns=5)
+    assert figure.get_figheight() <= MAX_HEIGHT and figure.get_figwidth() <= WIDTH
+    assert panels(30, 1)[0].get_figheight() == MAX_HEIGHT
+
+
+def test_a_row_without_captions_leaves_no_room_for_them(pairs):
+    both = pair_grid(*pairs, CITYSCAPES, ["a caption", "", ""], columns=1)
+    assert both.get_figheight() < pair_grid(*pairs, CITYSCAPES, ["a caption"] * 3, columns=1).get_figheight()
+
+
+def test_curves_are_written_with_a_palette_and_photographs_are_not(tmp_path):
+    figure, axes = panels()
+    axes[0, 0].plot([0, 1], label="a")
+    save_figure(figure, tmp_path, "curve")
+    photographs = np.random.default_rng(0).integers(0, 255, (4, 64, 64, 3), np.uint8)
+    assert 4 * 64 * 64 > PALETTE_UP_TO
+    save_figure(pair_grid(photographs, None, None), tmp_path, "grid")
+    assert [Image.open(tmp_path / f"{name}.png").mode for name in ("curve", "grid")] == ["P", "RGB"]

@@ -40,7 +40,8 @@ def test_curves_are_drawn_with_their_strengths_and_names():
     panel = Figure().subplots()
     draw_curves(panel, ROWS, "joint", 12, "realism", "faithfulness")
     assert panel.get_legend_handles_labels()[1] == ["SDEdit", "GradOP+", "through", "GradOP+, named"]
-    assert [text.get_text() for text in panel.texts] == ["0.3", "0.8"] and panel.get_title() == "joint"
+    assert [text.get_text() for text in panel.texts] == ["0.3", "0.8", "0.5"]
+    assert panel.get_title(loc="left") == "joint"
     assert "lower is better" in panel.get_xlabel() and "lower is better" in panel.get_ylabel()
 
 

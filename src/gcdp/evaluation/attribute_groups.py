@@ -63,10 +63,19 @@ def group_scores(present: np.ndarray, captions: Sequence[str], table: AttributeT
     group, chance by `chance.of_others`, J pooled as everywhere; n counts these cases, "attributes" names its members.
     A group without members in this table is absent.
     """
-    named, present = named_matrix(captions, table), np.asarray(present) > 0
+    return groups_of_bits(named_matrix(captions, table), np.asarray(present) > 0, table.names, table.nameable)
+
+
+def groups_of_bits(
+    named: np.ndarray, present: np.ndarray, names: Sequence[str], nameable: Sequence[int]
+) -> dict[str, dict[str, Any]]:
+    """The same from what captions name, bool (N, A), and what images show, bool or a mean over seeds (N, A).
+
+    `names` are those of the A attributes, `nameable` those that captions can name.
+    """
     found = {}
     for group in GROUPS:
-        members = [a for a in table.nameable if group_of(table.names[a]) == group]
+        members = [a for a in nameable if group_of(names[a]) == group]
         if not members:
             continue
         asked, seen = named[:, members], present[:, members]
@@ -77,6 +86,6 @@ def group_scores(present: np.ndarray, captions: Sequence[str], table: AttributeT
             "chance": chance,
             "j": correspondence(asked, seen, label_weights(asked))["j"],
             "n": int(asked.sum()),
-            "attributes": [table.names[a] for a in members],
+            "attributes": [names[a] for a in members],
         }
     return found

@@ -52,9 +52,12 @@ def enlarging_measures(
     world: HeldOut, pairs: Samples, referee, real_features: np.ndarray, classes: ClassTable
 ) -> dict[str, Any]:
     """Three measures as estimates: "miou" of the layouts against the true ones, "error", the mean difference of the
-    images from the true ones in gray levels, and "frechet" to real pairs, which has no interval."""
+    images from the true ones in gray levels, and to held-out pairs "frechet", which has no interval, and "kid"."""
     miou = alignment_miou(pairs.layouts, world.layouts, classes)["miou"]
     gaps = np.abs(pairs.images.astype(np.int16) - world.images).reshape(len(pairs), -1)
     error = bootstrap_ratio(gaps.sum(1), np.full(len(gaps), gaps.shape[1]))
-    distance = frechet.feature_distance(referee.read(pairs.images).features, real_features)
-    return {"miou": miou, "error": error, "frechet": without_interval(distance, len(pairs))}
+    features = referee.read(pairs.images).features
+    distance, kid = (
+        measure(features, real_features) for measure in (frechet.feature_distance, frechet.kernel_estimate)
+    )
+    return {"miou": miou, "error": error, "frechet": without_interval(distance, len(pairs)), "kid": kid}

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gcdp.errors import DataError
+from gcdp.evaluation.attribute_groups import groups_of_bits
 from gcdp.evaluation.correspondence import label_weights
 from gcdp.evaluation.measures import MEASURES
 from gcdp.evaluation.mixed_effects import grand_mean, growth, influence
@@ -169,7 +170,8 @@ def scores(study: Study, model: str, pairs: int, guidance: float | None = None) 
     """All measures of a model on so many pairs, at its own guidance where none is given, averaged over its seeds.
 
     The form that figures take; intervals are those of `estimate`, `n` counts captions, and those of a single attribute
-    are Wilson's, of the captions that name it, for the mean of the seeds. Chance is the recall that the same images
+    are Wilson's, of the captions that name it, for the mean of the seeds; those of groups of attributes are of captions
+    alone too. Chance is the recall that the same images
     have of all other captions, on average.
     """
     record = study.tests[Trial(model, pairs, seeds_of(study, model, pairs)[0])]
@@ -183,6 +185,7 @@ def scores(study: Study, model: str, pairs: int, guidance: float | None = None) 
         measures,
         _chance(study.setup, tests),
         per_attribute=_per_attribute(study.setup, tests),
+        groups=_groups(study.setup, tests),
         minimum_area=study.setup.minimum_area,
         alignment_name=facts["alignment_name"] if "alignment" in measures else "",
         guidance=scale,
@@ -221,6 +224,13 @@ def _per_attribute(setup: Setup, points: list[Point]) -> dict[str, Estimate]:
     shown, cases = np.mean([asked & point.bits["attributes"] for point in points], 0).sum(0), asked.sum(0)
     names = setup.facts["attributes"]
     return {names[k]: proportion(shown[k], int(cases[k])) for k in setup.facts["nameable"]}
+
+
+def _groups(setup: Setup, points: list[Point]) -> dict[str, dict[str, Any]]:
+    if setup.labels != "attributes":
+        return {}
+    shown = np.mean([point.bits["attributes"] for point in points], 0)
+    return groups_of_bits(named(setup, "attributes"), shown, setup.facts["attributes"], setup.facts["nameable"])
 
 
 def _plain(found: dict[str, Any]) -> Estimate:

@@ -1,4 +1,4 @@
-"""Models side by side: one name and color each in every figure, trade-off curves, estimates with intervals."""
+"""Models side by side: one name and look each in every figure, trade-off curves, estimates with intervals."""
 
 from __future__ import annotations
 
@@ -8,22 +8,27 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from gcdp.evaluation.attribute_groups import FEWEST
+from gcdp.evaluation.measures import MEASURES
+from gcdp.evaluation.scores import Scores
 from gcdp.evaluation.statistics import Estimate
 from gcdp.experiments.records import GuidanceCurve
+from gcdp.reporting.plotting import BLACK, BLUE, GRAY, GREEN, ORANGE, PURPLE, SKY, VERMILION, wrap_text
 
-# name -> (color, marker); whatever else is shown takes the spare ones in turn
+# name -> (color, marker), a color for each family of models; whatever else is shown takes the spare ones in turn
 STYLES = {
-    "joint": ("#0b2a45", "o"),
-    "joint_same_budget": ("#1f5a8c", "o"),
-    "joint_paper_settings": ("#6aa5d8", "o"),
-    "gaussian": ("#c1440e", "s"),
-    "gaussian_paper_settings": ("#f0b49b", "s"),
-    "gaussian_same_time": ("#e58a5f", "s"),
-    "latent": ("#d99a2b", "D"),
-    "two_stage": ("#3f8f4f", "^"),
-    "pixel_classifier": ("#8e5ea2", "v"),
+    "joint": (BLUE, "o"),
+    "joint_same_budget": (SKY, "o"),
+    "joint_paper_settings": (SKY, "p"),
+    "gaussian": (VERMILION, "s"),
+    "gaussian_paper_settings": (VERMILION, "X"),
+    "gaussian_same_time": (VERMILION, "P"),
+    "latent": (ORANGE, "D"),
+    "two_stage": (GREEN, "^"),
+    "pixel_classifier": (PURPLE, "v"),
 }
-SPARE = (("#555555", "P"), ("#a0522d", "X"), ("#008b8b", "*"), ("#b03060", "h"))
+SPARE = ((BLACK, "P"), (GRAY, "X"), (BLACK, "*"), (GRAY, "h"))
+# Its images are those of the image-only model: where both lie on one point, the larger marker shows behind the other.
+BEHIND = {"pixel_classifier": 3.5}  # points added to the size of its markers
 NAMES = {
     "joint": "joint",
     "joint_same_budget": "joint, budget of the rivals",
@@ -59,27 +64,60 @@ def style(model: str, models: Mapping[str, Any]) -> dict[str, str]:
     return {"color": color, "marker": marker}
 
 
-def tradeoff(panel: Axes, curves: Mapping[str, GuidanceCurve], x: str, y: str) -> None:
+def side(key: str) -> str:
+    """Which side of an axis is the better one: "higher is better"."""
+    return f"{'higher' if MEASURES[key].higher_is_better else 'lower'} is better"
+
+
+def axis_name(key: str, scores: Scores | None = None, inches: float = 2.0) -> str:
+    """How an axis of `inches` calls a measure, with the better side; `scores` know the area and the text-image score.
+
+    Axes of distances name no number of images: where several are compared, say it beside the figure.
+    """
+    name = MEASURES[key].column.replace("_", " ") if scores is None else scores.label(key)
+    return f"{wrap_text(name, inches, 8.0)}\n({side(key)})"
+
+
+def difference_name(key: str, inches: float = 1.6) -> str:
+    """How an axis calls a difference of a measure, ours less another's, with the side where ours is better."""
+    ahead = "above" if MEASURES[key].higher_is_better else "below"
+    name = wrap_text(MEASURES[key].column.replace("_", " "), inches, 8.0)
+    return f"difference in {name}\n({ahead} 0: joint is better)"
+
+
+def tradeoff(panel: Axes, curves: Mapping[str, GuidanceCurve], x: str, y: str, once: Container[str] = ()) -> None:
     """Curves of measure `y` over measure `x`, a point for each guidance scale, crosses of 95 % intervals.
 
     `curves`: by model. The scale chosen on validation captions is drawn larger, points of fewer than `FEWEST` captions
-    hollow; points that lack a measure are left out.
+    hollow; points that lack a measure are left out. The ends of every curve say their scale. The legend
+    says "1 training" behind the models of `once`.
     """
     for model in order(curves):
-        curve, look = curves[model], style(model, curves)
+        curve, look, grown = curves[model], style(model, curves), BEHIND.get(model, 0.0)
         points = [point for point in curve.points if x in point and y in point]
         xs, ys = ([point.value(measure) for point in points] for measure in (x, y))
         panel.plot(xs, ys, color=look["color"], linewidth=1.1, zorder=2)
+        if not grown:
+            _name_ends(panel, points, xs, ys, look["color"])
         for point in points:
-            size = 7 if point.guidance == curve.guidance else 4
+            size = (7 if point.guidance == curve.guidance else 4) + grown
             errors = {"xerr": _ends([point[x]]), "yerr": _ends([point[y]])}
             faint = {"elinewidth": 0.5, "ecolor": look["color"] + "77"}
-            few = min(point[x]["n"], point[y]["n"]) < FEWEST
+            # A distance of a study counts trainings; what stands across counts captions.
+            few = max(point[x]["n"], point[y]["n"]) < FEWEST
             panel.errorbar(
                 [point.value(x)], [point.value(y)], **errors, **faint, fmt=look["marker"], color=look["color"],
-                markerfacecolor="white" if few else look["color"], markersize=size, zorder=3,
+                markerfacecolor="white" if few else look["color"], markersize=size, zorder=2.5 if grown else 3,
             )  # fmt: skip
-        panel.plot([], [], marker=look["marker"], color=look["color"], markersize=4, label=label(model, curves))
+        panel.plot([], [], marker=look["marker"], color=look["color"], markersize=4 + grown,
+                   label=label(model, curves) + " (1 training)" * (model in once))  # fmt: skip
+
+
+def _name_ends(panel: Axes, points: Sequence[Scores], xs: Sequence[float], ys: Sequence[float], color: str) -> None:
+    """Write the guidance at the first and the last point of a curve of several."""
+    for at in {0, len(points) - 1} if len(points) > 1 else ():
+        place = {"textcoords": "offset points", "xytext": (4, 4 if at else -9)}
+        panel.annotate(f"{points[at].guidance:g}", (xs[at], ys[at]), color=color, fontsize=8, zorder=4, **place)
 
 
 def draw_estimates(

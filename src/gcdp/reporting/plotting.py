@@ -1,4 +1,7 @@
-"""One look for all figures: grids of pairs with their legend, curves, densities, files equal to the byte.
+"""One look for all figures: grids of pairs with their legend, training curves, files equal to the byte.
+
+Figures are as wide as the text of a printed page. Series have the colors of Okabe and Ito, which color-blind readers
+tell apart; the colors of classes are those of their dataset, whatever they are.
 
 Figures are `matplotlib.figure.Figure` objects that pyplot does not know: a notebook cell that ends with one
 shows it once, and nothing has to be closed.
@@ -6,31 +9,42 @@ shows it once, and nothing has to be closed.
 
 from __future__ import annotations
 
+import io
 import math
 import sys
 import textwrap
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from PIL import Image
 
 from gcdp.data.classes import ClassTable
 from gcdp.errors import DataError
 
-WIDTH = 9.0  # inches of every figure; 1350 pixels at the DPI of files
-DPI = 150
-IMAGE_COLOR, LAYOUT_COLOR = "#c1440e", "#1f5a8c"  # the two chains, in every figure
-CAPTION_POINTS, LEGEND_POINTS, TITLE_POINTS = 7.0, 7.5, 10.0
+WIDTH = 7.0  # inches of every figure: the text width of a page, so that points are points in print
+MAX_HEIGHT = 10.5  # inches: a page, or a screen and a half
+DPI = 300
+# Okabe and Ito, without their yellow, which is too light for lines
+BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, BLACK, GRAY = SERIES = (
+    "#0072b2", "#d55e00", "#009e73", "#e69f00", "#56b4e9", "#cc79a7", "#000000", "#777777",
+)  # fmt: skip
+IMAGE_COLOR, LAYOUT_COLOR = VERMILION, BLUE  # the two chains, in every figure
+# Captions below pictures are sentences in a column as wide as the picture: at 8 points few would fit.
+CAPTION_POINTS, LEGEND_POINTS, TITLE_POINTS = 7.0, 8.0, 9.5
+PALETTE_UP_TO = 4096  # colors: of more, 256 would change photographs visibly
 STYLE = {
     "font.family": "DejaVu Sans",  # shipped with matplotlib, so that all machines draw the same
-    "font.size": 8.5,
-    "axes.titlesize": 9,
-    "axes.labelsize": 8.5,
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8,
+    "axes.prop_cycle": matplotlib.cycler(color=SERIES),
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -39,7 +53,8 @@ STYLE = {
     "grid.linewidth": 0.6,
     "legend.frameon": False,
     "legend.fontsize": 8,
-    "lines.linewidth": 1.6,
+    "legend.handlelength": 1.6,
+    "lines.linewidth": 1.4,
     "figure.dpi": 100,
     "savefig.dpi": DPI,
     "pdf.fonttype": 42,
@@ -59,17 +74,38 @@ def use_style() -> None:
 
 
 def panels(
-    rows: int = 1, columns: int = 1, height: float = 2.8, title: str | None = None, **options
+    rows: int = 1, columns: int = 1, height: float = 2.5, title: str | None = None, letters: bool = True, **options
 ) -> tuple[Figure, np.ndarray]:
-    """Empty axes (rows, columns) in a figure of the house width; `height` is inches a row.
+    """Empty axes (rows, columns) in a figure of the house width; `height` is inches a row, `MAX_HEIGHT` at most in all.
 
-    `options` go to `Figure.subplots` (sharex, width_ratios, ...).
+    Several panels get letters (a), (b), ... at their upper left, unless `letters` is False. `options` go to
+    `Figure.subplots` (sharex, width_ratios, ...).
     """
-    figure = Figure(figsize=(WIDTH, rows * height), layout="constrained")
+    figure = Figure(figsize=(WIDTH, min(MAX_HEIGHT, rows * height)), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **options)
+    if letters and axes.size > 1:
+        for number, panel in enumerate(axes.flat):
+            panel.set_title(f"({chr(ord('a') + number)})", loc="left")
     if title:
         figure.suptitle(title, fontsize=TITLE_POINTS)
     return figure, axes
+
+
+def entitle(panel: Axes, text: str) -> None:
+    """Write the title of a panel behind its letter."""
+    panel.set_title(f"{panel.get_title(loc='left')} {text}".strip(), loc="left")
+
+
+def legend_below(figure: Figure, columns: int | None = None) -> None:
+    """One legend for all panels beneath them: each name once, as many columns as fit."""
+    named: dict[str, Any] = {}
+    for panel in figure.axes:
+        for handle, text in zip(*panel.get_legend_handles_labels(), strict=True):
+            named.setdefault(text, handle)
+    if named:
+        fitting = int(WIDTH / (0.5 + max(map(len, named)) * 0.56 * LEGEND_POINTS / 72))
+        columns = columns or max(1, min(len(named), fitting))
+        figure.legend(named.values(), named, loc="outside lower center", ncols=columns)
 
 
 def class_legend(target, classes: ClassTable, present: Iterable[int], columns: int | None = None, **placement):
@@ -82,8 +118,13 @@ def class_legend(target, classes: ClassTable, present: Iterable[int], columns: i
     patches = [Patch(facecolor=color, edgecolor="#666666", linewidth=0.4) for color in colors]
     names = [classes.names[index] for index in shown]
     options = {"loc": "lower center", "fontsize": LEGEND_POINTS, "handlelength": 1.3, "columnspacing": 1.4}
-    options["ncols"] = columns or max(1, min(7, len(shown)))
+    options["ncols"] = columns or legend_columns(WIDTH, len(shown))
     return target.legend(patches, names, **{**options, **placement})
+
+
+def legend_columns(width: float, count: int) -> int:
+    """How many columns of class names fit into `width` inches."""
+    return max(1, min(count, int(width / 1.22)))
 
 
 def pair_grid(
@@ -104,8 +145,9 @@ def pair_grid(
         classes: table of the layouts; may be None where `layouts` is.
         captions: one string a pair; long lines are wrapped, line breaks kept.
         row_labels: one string a row of pairs, written at its left.
-
         legend: whether to name the colors.
+
+    Pictures are as large as the width allows, and smaller where the figure would be higher than `MAX_HEIGHT`.
 
     Raises DataError where there is nothing to draw or the numbers of images, layouts, captions differ.
     """
@@ -118,6 +160,9 @@ def stacked_grids(grids: Sequence[_Grid | Mapping]) -> Figure:
     `grids`: the arguments of `pair_grid`, by name, of each.
     """
     grids = [grid if isinstance(grid, _Grid) else _Grid(**grid) for grid in grids]
+    shares = [grid.height / sum(each.height for each in grids) for grid in grids]
+    for grid, share in zip(grids, shares):
+        grid.fit(share * MAX_HEIGHT)
     figure = Figure(figsize=(max(grid.width for grid in grids), sum(grid.height for grid in grids)))
     parts = figure.subfigures(len(grids), 1, height_ratios=[grid.height for grid in grids], squeeze=False)
     for grid, part in zip(grids, parts[:, 0]):
@@ -140,24 +185,35 @@ class _Grid:
         self.present = np.unique(np.asarray(layouts)) if layouts is not None and legend else []
         if layouts is not None:
             self.stacks[-1] = classes.colorize(self.stacks[-1])
-        self._place(columns, captions)
-
-    def _place(self, columns: int, captions) -> None:
-        number, margins = len(self.stacks[0]), 2 * self.MARGIN + (0.24 if self.row_labels else 0.0)
-        self.cell = min(3.2, (WIDTH - margins + self.GUTTER) / columns - self.GUTTER)
+        self.texts, number = captions, len(self.stacks[0])
+        self.margins = 2 * self.MARGIN + (0.24 if self.row_labels else 0.0)
         self.columns = min(columns, number)
         self.rows = math.ceil(number / self.columns)
-        self.width = max(4.5, margins + self.columns * (self.cell + self.GUTTER) - self.GUTTER)
-        self.captions = [wrap_text(text, self.cell) for text in captions] if captions is not None else []
-        lines = max((text.count("\n") + 1 for text in self.captions), default=0)
+        self.top = self.MARGIN + (0.3 if self.title else 0.0)
+        self.cell = min(3.2, (WIDTH - self.margins + self.GUTTER) / columns - self.GUTTER)
+        self._measure()
+
+    def fit(self, height: float) -> None:
+        """Make the cells smaller until all is no higher than `height`, in inches."""
+        while self.height > height and self.cell > 0.3:
+            self.cell *= 0.97
+            self._measure()
+
+    def _measure(self) -> None:
+        """Sizes that follow from the width of a cell."""
+        self.width = max(4.5, self.margins + self.columns * (self.cell + self.GUTTER) - self.GUTTER)
+        self.captions = [wrap_text(text, self.cell) for text in self.texts or ()]
         self.heights = [self.cell * stack.shape[1] / stack.shape[2] for stack in self.stacks]
-        self.block = sum(self.heights) + self.GAP * len(self.heights) + self.GUTTER
-        self.block += lines * CAPTION_POINTS * 1.25 / 72 + (0.03 if lines else 0.0)
-        self.legend_columns = max(1, min(len(self.present), int(self.width / 1.22)))
+        self.blocks = []
+        for row in range(self.rows):
+            texts = self.captions[row * self.columns : (row + 1) * self.columns]
+            lines = max((text.count("\n") + 1 for text in texts if text), default=0)
+            caption = lines * CAPTION_POINTS * 1.25 / 72 + (0.03 if lines else 0.0)
+            self.blocks.append(sum(self.heights) + self.GAP * len(self.heights) + self.GUTTER + caption)
+        self.legend_columns = legend_columns(self.width, len(self.present))
         legend_rows = math.ceil(len(self.present) / self.legend_columns)
         self.bottom = legend_rows * LEGEND_POINTS * 1.7 / 72 + (0.08 if legend_rows else 0.0)
-        self.top = self.MARGIN + (0.3 if self.title else 0.0)
-        self.height = self.top + self.rows * self.block + self.bottom
+        self.height = self.top + sum(self.blocks) + self.bottom
 
     def draw(self, figure, width: float) -> None:
         """Draw into a figure or subfigure of `width` x `self.height` inches, centered."""
@@ -168,11 +224,11 @@ class _Grid:
             figure.text(0.5, y, self.title, ha="center", va="center", fontsize=TITLE_POINTS)
         for position in range(len(self.stacks[0])):
             row, column = divmod(position, self.columns)
-            x, y = left + column * (self.cell + self.GUTTER), self.height - self.top - row * self.block
+            x, y = left + column * (self.cell + self.GUTTER), self.height - self.top - sum(self.blocks[:row])
             if self.row_labels and column == 0:
                 at = ((x - 0.15) / width, (y - sum(self.heights) / 2) / self.height)
                 label = self.row_labels[row]
-                figure.text(*at, label, ha="center", va="center", rotation=90, fontsize=8.5)
+                figure.text(*at, label, ha="center", va="center", rotation=90)
             self._cell(figure, width, position, x, y)
         if len(self.present):
             place = {"bbox_to_anchor": (0.5, 0.0), "borderaxespad": 0.3}
@@ -224,7 +280,7 @@ def curve_plot(
     halves = [half for half in units if any(half in row for run in runs.values() for row in run)]
     if not halves:
         raise DataError("the training curve holds no loss: train for at least one logged step.")
-    figure, axes = panels(1, len(halves), 3.0, title)
+    figure, axes = panels(1, len(halves), 2.6, title)
     for half, panel in zip(halves, axes[0]):
         for number, (name, run) in enumerate(runs.items()):
             color = f"C{number}" if len(runs) > 1 else {"image": IMAGE_COLOR}.get(half, LAYOUT_COLOR)
@@ -243,25 +299,19 @@ def _curve(panel: Axes, run, half: str, color: str, name: str) -> None:
         panel.plot(*zip(*held_out), color=color, marker="o", markersize=3, label=f"{name}validation")
 
 
-def ridgelines(axes: Axes, x, density, labels: Sequence[str], colors: Sequence[str], top: float) -> None:
-    """Curves density (K, len(x)), one above the other in the order of `labels`, the first in front.
-
-    Every curve has its own baseline one unit above the last; `top` is the density drawn 1.5 units high.
-    """
-    for k in reversed(range(len(density))):
-        curve = k + 1.5 * density[k] / top
-        axes.fill_between(x, k, curve, color=colors[k], alpha=0.55, linewidth=0, zorder=10 - k)
-        axes.plot(x, curve, color=colors[k], linewidth=1.2, zorder=10 - k)
-    axes.set(yticks=range(len(labels)), xlim=(x[0], x[-1]), ylim=(-0.08, len(labels) + 0.6))
-    axes.set_yticklabels(labels)
-    axes.grid(axis="y", visible=True)
-
-
 def save_figure(figure: Figure, folder: str | Path, name: str) -> Figure:
-    """Write folder/name.png and .pdf without dates: equal figures give equal files. Returns the figure."""
+    """Write folder/name.png and .pdf without dates: equal figures give equal files. Returns the figure.
+
+    A PNG of few colors, as of curves, is written with a palette of 256.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / f"{name}.png", dpi=DPI, metadata={"Software": None})
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=DPI)
+    picture = Image.open(drawn).convert("RGB")
+    if picture.getcolors(PALETTE_UP_TO):
+        picture = picture.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    picture.save(folder / f"{name}.png", optimize=True, dpi=(DPI, DPI))
     blank = {"Creator": None, "Producer": None, "CreationDate": None}
     figure.savefig(folder / f"{name}.pdf", dpi=DPI, metadata=blank)
     return figure

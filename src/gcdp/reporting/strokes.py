@@ -6,20 +6,35 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from gcdp.reporting.figures import draw_estimates
 from gcdp.reporting.formatting import difference_text, estimate_text
+from gcdp.reporting.plotting import (
+    BLACK,
+    BLUE,
+    GRAY,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    entitle,
+    legend_below,
+    panels,
+)  # fmt: skip
 
-# method -> (color, marker); the colors are told apart by color-blind readers (Okabe and Ito)
+# method -> (color, marker)
 STYLES = {
-    "sdedit": ("#000000", "o"),
-    "loopback": ("#999999", "s"),
-    "ilvr": ("#56b4e9", "^"),
-    "gradop": ("#e69f00", "D"),
-    "gradop_plus": ("#d55e00", "o"),
-    "gradop_network": ("#cc79a7", "X"),
+    "sdedit": (BLACK, "o"),
+    "loopback": (GRAY, "s"),
+    "ilvr": (SKY, "^"),
+    "gradop": (ORANGE, "D"),
+    "gradop_plus": (VERMILION, "v"),
+    "gradop_network": (PURPLE, "X"),
 }
-NAMED_COLORS = {"sdedit": "#0072b2", "gradop_plus": "#009e73"}
+MARKED = ("sdedit", "ilvr", "gradop_plus")  # the ends of more curves would be written over each other
+NAMED_COLORS = {"sdedit": BLUE, "gradop_plus": GREEN}
 ROLES = {"joint": "joint", "image_only": "image-only"}
 MEASURES = {  # key -> (column, digits)
     "faithfulness": ("faithfulness", 4),
@@ -28,9 +43,9 @@ MEASURES = {  # key -> (column, digits)
     "hit_rate": ("hit rate", 3),
 }
 AXES = {
-    "faithfulness": "faithfulness: error to the strokes (lower is better)",
-    "realism": "realism: distance to text-only pictures (lower is better)",
-    "hit_rate": "hit rate of names (higher is better)",
+    "faithfulness": "error to the strokes\n(lower is better)",
+    "realism": "distance to text-only pictures\n(lower is better)",
+    "hit_rate": "hit rate of names\n(higher is better)",
 }
 
 
@@ -47,22 +62,29 @@ def curve(
     return sorted(kept, key=lambda row: row["guide"]["strength"])
 
 
+def curves_figure(rows: Mapping[str, Mapping[str, Any]], roles: Sequence[str], steps: int, title: str) -> Figure:
+    """Faithfulness above, hit rate below, both over realism; a column for each model of `roles`."""
+    figure, axes = panels(2, len(roles), height=3.4, title=title)
+    for column, role in enumerate(roles):
+        draw_curves(axes[0, column], rows, role, steps, "realism", "faithfulness")
+        draw_curves(axes[1, column], rows, role, steps, "realism", "hit_rate")
+    legend_below(figure)
+    return figure
+
+
 def draw_curves(panel: Axes, rows: Mapping[str, Mapping[str, Any]], role: str, steps: int, x: str, y: str) -> None:
     """Measure `y` over measure `x` for every method of a model, a point for each strength, with 95 % intervals.
 
-    Dashed curves are those of strokes with names, told to the layout half; the first and the last point of SDEdit say
-    their strength.
+    Dashed curves are those of strokes with names, told to the layout half; the first and the last point of the curves
+    of `MARKED` say their strength.
     """
     for method, (color, marker) in STYLES.items():
         found = curve(rows, role, method, None if method == "gradop_network" else steps)  # its steps cost more
         _line(panel, found, x, y, color=color, marker=marker, linestyle="-")
     for method, color in NAMED_COLORS.items():
         _line(panel, curve(rows, role, method, steps, "layout"), x, y, color=color, marker="*", linestyle="--")
-    ends = curve(rows, role, "sdedit", steps)
-    for row in ends[:1] + ends[-1:]:
-        at = [row["measures"][key]["value"] for key in (x, y)]
-        panel.annotate(f"{row['guide']['strength']:g}", at, textcoords="offset points", xytext=(5, 5), fontsize=7.5)
-    panel.set(xlabel=AXES[x], ylabel=AXES[y], title=ROLES[role])
+    panel.set(xlabel=AXES[x], ylabel=AXES[y])
+    entitle(panel, ROLES[role])
 
 
 def _line(panel: Axes, found: Sequence[Mapping[str, Any]], x: str, y: str, **look) -> None:
@@ -72,6 +94,10 @@ def _line(panel: Axes, found: Sequence[Mapping[str, Any]], x: str, y: str, **loo
     named = ", named" if found[0]["guide"]["naming"] == "layout" else ""
     draw_estimates(panel, [point[x]["value"] for point in points], [point[y] for point in points], linewidth=1.1,
                    label=found[0]["label"] + named, **look)  # fmt: skip
+    for number in {0, len(found) - 1} if found[0]["guide"]["method"] in MARKED and not named else ():
+        at, place = [points[number][key]["value"] for key in (x, y)], (4, 3 if number else -9)
+        text = f"{found[number]['guide']['strength']:g}"
+        panel.annotate(text, at, textcoords="offset points", xytext=place, fontsize=8, color=look["color"])
 
 
 def stroke_rows(rows: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:

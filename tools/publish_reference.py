@@ -60,7 +60,7 @@ def in_palette(png: bytes) -> bytes:
     """A picture with at most 256 colors, a third of the size; as it was where that is not smaller."""
     target = io.BytesIO()
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    picture.quantize(256, dither=Image.Dither.NONE).save(target, "PNG", optimize=True)
+    picture.quantize(256, kmeans=4, dither=Image.Dither.NONE).save(target, "PNG", optimize=True)
     return min(target.getvalue(), png, key=len)
 
 

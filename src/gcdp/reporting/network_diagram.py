@@ -18,10 +18,10 @@ FILLS = {RESIDUAL: "#d4d4d4", READING: "#7fbfae", SELF: "#c7b2de", BOTH: "#8a63b
 READERS = {READING: "green", BOTH: "dark violet"}  # names of their colors
 LINE, SKIP = "#555555", "#999999"
 COLORS = {"image": IMAGE_COLOR, "layout": LAYOUT_COLOR}
-POINTS = 7.5
+POINTS = 8.0
 
 # Inches: two columns, the way down and the way up, with room for the skips between them.
-SIDE, MARGIN, ROW, GAP = 3.55, 0.15, 0.46, 0.27
+SIDE, MARGIN, ROW, GAP = 2.72, 0.1, 0.46, 0.27
 BLOCK, STEP = 0.27, 0.36  # edge of the square of a block; from one noise level to the next
 
 
@@ -83,7 +83,7 @@ def network_diagram(network, size: tuple[int, int]) -> Figure:
     """The drawing, for a `UNet` and the (height, width) of the maps that it takes."""
     down, middle, up = stages(network, size)
     around, conditions = ends(network), _conditions(network)
-    tall = 0.24 + 0.12 * (len(around) - 1)  # narrow boxes have two lines
+    tall = 0.32 + 0.16 * (len(around) - 1)  # narrow boxes have three lines
     rows = ROW + (len(down) + 1) * (ROW + GAP) + 2 * GAP
     height = 2 * MARGIN + tall + rows + STEP * max(3, len(conditions)) + 0.6
     figure = Figure(figsize=(WIDTH, height))
@@ -116,8 +116,8 @@ def _kinds(level) -> tuple[str, ...]:
 def _conditions(network) -> list[tuple[str, str]]:
     """What else the network is told: text of each source, and its color."""
     found = [
-        ("noise level of $x_t$ (log-SNR at $t_x$)", IMAGE_COLOR, network.noise_x),
-        ("noise level of $y_t$ (log-SNR at $t_y$)", LAYOUT_COLOR, network.noise_y),
+        ("noise level of $x_t$ (log-SNR)", IMAGE_COLOR, network.noise_x),
+        ("noise level of $y_t$ (log-SNR)", LAYOUT_COLOR, network.noise_y),
         ("noise level of the smaller pair", LINE, network.low_noise),
     ]
     text = f"caption: token states, {network.text.project.in_features} wide"
@@ -134,9 +134,11 @@ def _draw_ends(axes: Axes, around: list[EndStage], size: tuple[int, int], top: f
         enter, leave = MARGIN + i * (wide + 0.2), WIDTH - MARGIN - wide - i * (wide + 0.2)
         kernels = ", ".join(f"{kernel}×{kernel}" for kernel in end.kernels)
         for x, text in ((enter, end.inputs), (leave, end.outputs)):
-            _box(axes, x, top - tall, wide, tall, text if number == 1 else text.replace(": ", ":\n"), color)
-        _box(axes, enter, low, wide, ROW, f"stem {kernels}\n{end.channels} channels", color)
-        _box(axes, leave, low, wide, ROW, f"residual block, head\n{end.channels} channels", color, FILLS[RESIDUAL])
+            narrow = text.replace(": ", ":\n").replace(" as ", " as\n")
+            _box(axes, x, top - tall, wide, tall, text.replace("; ", ";\n") if number == 1 else narrow, color)
+        channels, apart = f"{end.channels} channels", " " if number == 1 else "\n"
+        _box(axes, enter, low, wide, ROW, f"stem{apart}{kernels}\n{channels}", color)
+        _box(axes, leave, low, wide, ROW, f"residual block,{apart}head\n{channels}", color, FILLS[RESIDUAL])
         y = low + ROW * (0.5 if number == 1 else 0.75 - 0.5 * i)
         _arrow(axes, (enter + wide, y), (leave, y), SKIP, "--")
         for x, down in ((enter + wide / 2, True), (leave + wide / 2, False)):
@@ -157,8 +159,9 @@ def _draw_levels(axes: Axes, down: list[Stage], middle: Stage, up: list[Stage], 
             _level(axes, x, low, SIDE, stage)
         maps = len([kind for kind in first.blocks if kind in (RESIDUAL, READING)])
         _arrow(axes, (left + SIDE, low + ROW / 2), (right, low + ROW / 2), SKIP, "--")
-        _between(axes, low + ROW / 2, f"{first.size[0]} × {first.size[1]}, {first.channels} channels")
-        _between(axes, low + ROW / 2, f"{maps} skip{'s' if maps > 1 else ''}", above=False)
+        _between(axes, low + ROW / 2, f"{first.size[0]} × {first.size[1]}")
+        skips = f"{maps} skip{'s' if maps > 1 else ''}"
+        _between(axes, low + ROW / 2, f"{first.channels} channels\n{skips}", above=False)
         if i + 1 < len(down):
             _arrow(axes, (left + SIDE / 2, low), (left + SIDE / 2, low - GAP))
             _arrow(axes, (right + SIDE / 2, low - GAP), (right + SIDE / 2, low))
@@ -179,15 +182,15 @@ def _draw_conditions(axes: Axes, network, conditions: list[tuple[str, str]], kin
     latents, tokens = network.text.resampler.latents.shape
     texts = [
         f"sum of what they become, one vector of {network.text.null_pooled.shape[1]}:\n"
-        "scales and shifts the features inside every residual block",
+        "scales and shifts the features\ninside every residual block",
         f"{latents + network.text.POOLED_TOKENS} context tokens, {tokens} wide:\n"
         f"read by the {' and the '.join(READERS[kind] for kind in READERS if kind in kinds)} blocks",
     ]
-    wide, tall = SIDE - 0.7, 0.38
-    x, total = WIDTH - MARGIN - SIDE - 0.35, STEP * max(3, len(conditions))
-    targets = [(x, top - total * place) for place in (0.25, 0.8)][: 2 if kinds & READERS.keys() else 1]
+    wide, tall = SIDE - 0.6, 0.48
+    x, total = WIDTH - MARGIN - SIDE - 0.4, STEP * max(3, len(conditions))
+    targets = [(x, top - total * place) for place in (0.22, 0.8)][: 2 if kinds & READERS.keys() else 1]
     for (_, y), text in zip(targets, texts):
-        _box(axes, x, y - tall / 2, SIDE + 0.35, tall, text, LINE)
+        _box(axes, x, y - tall / 2, SIDE + 0.4, tall, text, LINE)
     for i, (text, color) in enumerate(conditions):
         y = top - STEP * (i + 0.5)
         _box(axes, MARGIN, y - 0.13, wide, 0.26, text, color)

@@ -92,7 +92,7 @@ def test_the_command_draws_what_the_evaluation_reads(monkeypatch, tmp_path):
 
 
 def test_it_draws_by_the_sweeps_of_the_notebook(repository):
-    """The cell of `07_evaluate` that makes them, without its referee, and the command: the same folders and identity."""
+    """The cell of `07_evaluate` that makes them, without its referee, and the command: same folders, same identity."""
     profile = make_repository(repository)
     run = prepare_run(profile, "streets", "joint")
     save_model(run.model_folder, UNet(run.card.unet).state_dict(), run.card)

@@ -2,7 +2,7 @@
 
 Usage: python tools/results_page.py
 
-The sources are results/README.md.jinja and docs/readme/*.md.jinja; a test holds both files to what this writes, so that
+The sources are docs/readme/*.md.jinja; a test holds both files to what this writes, so that
 no number drifts from the metrics.
 """
 
@@ -38,7 +38,7 @@ def written(root: Path) -> dict[Path, str]:
     results, readme = root / "results" / "README.md", root / "README.md"
     parts = environment(root / "docs" / "readme")
     return {
-        results: wrapped(environment(root / "results").get_template("README.md.jinja").render(content)),
+        results: wrapped(parts.get_template("results.md.jinja").render(content)),
         readme: PART.sub(
             lambda found: f"{found[1]}{parts.get_template(f'{found[2]}.md.jinja').render(content)}{found[3]}",
             readme.read_text(encoding="utf-8"),

@@ -75,6 +75,7 @@ def test_use_selects_all_of_a_profile(empty):
         "strokes": {},
         "enlargings": {},
         "report": {
+            "claim": "results/tiny/metrics/claim",
             "features": "notebooks/fig8_kmeans.ipynb", "outpainting": "notebooks/fig9_outpainting.ipynb",
             "any_direction": "notebooks/any_direction.ipynb",
             "super_resolution": "notebooks/super_resolution.ipynb", "strokes": "notebooks/strokes_gradop.ipynb",

@@ -188,7 +188,7 @@ def repository(place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(datasets, "open_source", lambda kind, root: tiny.Scenes())
     monkeypatch.setattr(datasets, "_draw", lambda *arguments: None)
-    monkeypatch.setattr(datasets, "load_encoder", lambda name, max_tokens, folder: tiny.StubEncoder())
+    monkeypatch.setattr(datasets, "load_encoder", lambda *args, **settings: tiny.StubEncoder())
     for prepare in (datasets.prepare_pairs, datasets.prepare_captions, datasets.prepare_text):
         prepare(load_profile("tiny"), "streets")
     return tmp_path

@@ -19,6 +19,7 @@ from gcdp.experiments.profile import repository_root
 
 PARTS = ("figures", "metrics", "tables", "notebooks")
 EMBEDDED = re.compile(r'("image/png": ")([A-Za-z0-9+/=]+)(?:\\n)?(")')
+INLINE = re.compile(r'("data:image/png;base64,)([A-Za-z0-9+/=]+)(")')
 PDF = re.compile(r" \(\[PDF\]\([^)]*\)\)")  # a link to it
 LINK = re.compile(r"\]\((\w+)\.(ipynb|md)\)")
 
@@ -53,7 +54,8 @@ def publish(results: Path) -> None:
         path.write_text(EMBEDDED.sub(_smaller, PDF.sub("", relinked(path))), encoding="utf-8")
     for path in sorted((results / "reference" / "tables").glob("*.md")):
         path.write_text(PDF.sub("", path.read_text(encoding="utf-8")), encoding="utf-8")
-    shutil.copy(results / "toy" / "report.html", results / "reference")
+    page = (results / "toy" / "report.html").read_text(encoding="utf-8")
+    (results / "reference" / "report.html").write_text(INLINE.sub(_smaller, page), encoding="utf-8")
 
 
 def in_palette(png: bytes) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 
 from gcdp.experiments.profile import repository_root
-from gcdp.reporting.findings import KINDS, finding_rows, findings_markdown, load_records
+from gcdp.reporting.findings import KINDS, finding_rows, findings_markdown, load_records, row_of
 from gcdp.reporting.formatting import difference_text, estimate_text, number_text
 from gcdp.storage import read_json
 
@@ -33,7 +33,7 @@ def written(root: Path) -> dict[Path, str]:
         "layout_loss": read_json(root / "benchmarks" / "layout_loss.json", remedy),
         "findings": findings_markdown(rows),
         "difference_of": {row["finding"].key: row["estimate"] for row in rows},
-        "said": lambda key: said(next(row for row in rows if row["finding"].key == key)),
+        "said": lambda key: said(row_of(rows, key)),
     }
     results, readme = root / "results" / "README.md", root / "README.md"
     parts = environment(root / "docs" / "readme")

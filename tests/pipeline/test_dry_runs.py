@@ -8,11 +8,10 @@ A profile takes two to five minutes of a core, too long for every commit: set GC
 
 import json
 import os
-import shutil
 
 import pytest
 from worlds.paper import write_paper
-from worlds.programs import ROOT, run
+from worlds.programs import copy_sources, run
 
 from gcdp.storage import read_json
 
@@ -49,14 +48,7 @@ for stage in stages:
 def repository(tmp_path_factory):
     """A copy of the sources with a profile for each dataset."""
     folder = tmp_path_factory.mktemp("dry")
-    for name in SOURCES:
-        source, target = ROOT / name, folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            unwanted = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "tmp", "cache", "config.local")
-            shutil.copytree(source, target, ignore=unwanted)
-        else:
-            shutil.copyfile(source, target)
+    copy_sources(folder, SOURCES)
     (folder / "weights").mkdir()
     (folder / "weights" / "README.md").touch()
     (folder / "dry_run.py").write_text(PROGRAM)

@@ -2,10 +2,9 @@
 
 import json
 import re
-import shutil
 
 import pytest
-from worlds.programs import ROOT, run
+from worlds.programs import copy_sources, run
 
 from gcdp.experiments.profile import load_profile
 from gcdp.experiments.study_record import Study
@@ -21,13 +20,7 @@ SOURCES = (
 def repository(tmp_path_factory):
     """A copy of the sources with the smoke profile chosen and the whole pipeline run once."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in SOURCES:
-        source, target = ROOT / name, folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
-        else:
-            shutil.copyfile(source, target)
+    copy_sources(folder, SOURCES)
     run(folder, "dvc", "config", "--local", "core.no_scm", "true")
     run(folder, "gcdp.experiments.selection", "smoke")
     run(folder, "tools.repro")

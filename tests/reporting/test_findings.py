@@ -15,14 +15,19 @@ from gcdp.reporting.findings import (
     OURS,
     REPRODUCED,
     YES,
-    finding,
     finding_rows,
     findings_markdown,
     findings_metrics,
     load_records,
+    row_of,
 )
 
+ROWS = finding_rows({}, ())
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+
+
+def finding(key):
+    return row_of(ROWS, key)["finding"]
 
 
 def between(low, high):

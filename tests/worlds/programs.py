@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def copy_sources(folder: Path, names: Iterable[str]) -> None:
+    """Copy files and folders of this repository to `folder`, but for caches and what is of this machine alone."""
+    unwanted = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "tmp", "cache", "config.local")
+    for name in names:
+        source, target = ROOT / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=unwanted)
+        else:
+            shutil.copyfile(source, target)
 
 
 def run(folder: Path, *command: str) -> str:

@@ -194,12 +194,12 @@ def estimate_line(finding: Finding, estimate: Mapping[str, Any] | None) -> str:
     return difference_text(estimate, finding.digits)
 
 
-def finding(key: str) -> Finding:
-    """The one of FINDINGS with this key. Raises DataError where there is none."""
-    for each in FINDINGS:
-        if each.key == key:
-            return each
-    raise DataError(f"there is no finding {key!r}: the keys are {', '.join(each.key for each in FINDINGS)}.")
+def row_of(rows: Sequence[Mapping[str, Any]], key: str) -> Mapping[str, Any]:
+    """The row of one finding. Raises DataError where there is none."""
+    for row in rows:
+        if row["finding"].key == key:
+            return row
+    raise DataError(f"there is no finding {key!r}: the keys are {', '.join(row['finding'].key for row in rows)}.")
 
 
 def _at(record: Any, path: tuple[str, ...]) -> dict[str, Any] | None:

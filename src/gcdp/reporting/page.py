@@ -15,7 +15,19 @@ import torch
 
 from gcdp.experiments.params import repository_root
 from gcdp.experiments.profile import Profile
-from gcdp.reporting.findings import ABSENT, GCDP, GRADOP, NO, OPEN, OPPOSITE, OURS, REPRODUCED, YES, estimate_line
+from gcdp.reporting.findings import (
+    ABSENT,
+    GCDP,
+    GRADOP,
+    NO,
+    OPEN,
+    OPPOSITE,
+    OURS,
+    REPRODUCED,
+    YES,
+    estimate_line,
+    row_of,
+)
 from gcdp.reporting.formatting import DASH
 from gcdp.storage import atomic_write, read_json
 
@@ -89,7 +101,7 @@ def write_page(path: Path, settings: Profile, rows: Sequence[Mapping[str, Any]])
         headline=headline(rows),
         groups=finding_groups(rows),
         sections=figure_sections(settings.results_folder("figures")),
-        protocol=protocol(settings, rows[0]["estimate"]),
+        protocol=protocol(settings, row_of(rows, "effect")["estimate"]),
         origin=origin(settings),
     )
     with atomic_write(path) as temporary:
@@ -98,8 +110,8 @@ def write_page(path: Path, settings: Profile, rows: Sequence[Mapping[str, Any]])
 
 
 def headline(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """The first finding in each domain that has it: "domain", "text", "verdict"."""
-    first = rows[0]
+    """The effect of naming in each domain that has it: "domain", "text", "verdict"."""
+    first = row_of(rows, "effect")
     return [
         {"domain": domain, "text": estimate_line(first["finding"], estimate), "verdict": first["verdict"][domain]}
         for domain, estimate in first["estimate"].items()

@@ -103,6 +103,5 @@ def _name_classes(axes: Sequence[Axes], minor: Sequence[str], counts: Mapping[st
 
 def shares_by_class(shares: np.ndarray, classes: ClassTable) -> dict[str, Any]:
     """Shares of pixels (K,) of the classes that captions can name, the largest first."""
-    return {
-        classes.names[k]: float(shares[k]) for k in np.argsort(-shares, kind="stable") if k in classes.labeled
-    }  # fmt: skip
+    order = np.argsort(-shares, kind="stable")
+    return {classes.names[k]: float(shares[k]) for k in order if k in classes.labeled}

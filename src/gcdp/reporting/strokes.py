@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -131,17 +132,22 @@ def difference_rows(differences: Mapping[str, Mapping[str, Any]]) -> list[dict[s
     ]
 
 
-def verdicts(differences: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
-    """What the record says of the claims of GradOP's authors that it can decide, in words, with the intervals."""
+def verdicts(
+    differences: Mapping[str, Mapping[str, Any]], compared: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, str]]:
+    """What the record says of the claims of GradOP's authors that it can decide, in words, with the intervals.
+
+    Of GradOP+ against SDEdit by `compared`, which has more pictures than `differences`.
+    """
     found = []
     claims = {
         "faithfulness": "as realistic and closer to the strokes",
         "realism": "as close to them and more realistic",
     }
     for role, name in ROLES.items():
-        for measure, words in claims.items():
-            each = differences[f"{role}: gradop_plus - sdedit, {measure}"]
-            claim = f"GradOP+ is {words} than SDEdit ({name})"
+        for (measure, words), against in product(claims.items(), ("", " by distance to scenes")):
+            each = compared[f"{role}: gradop_plus - sdedit, {measure}{against}"]
+            claim = f"GradOP+ is {words}{against} than SDEdit ({name})"
             found.append(
                 {"claim": claim, "verdict": _decided(each, below=True), "difference": difference_text(each, 4)}
             )

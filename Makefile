@@ -30,6 +30,8 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 export PIP_USER := 0
+# Where it is set, torch and transformers are compiled anew in every process of every stage: ten seconds each.
+export PYTHONDONTWRITEBYTECODE :=
 
 # --- Run --------------------------------------------------------------------------------------
 repro: setup ## run the pipeline (PROFILE=smoke, STAGES="fig3_process fig8_kmeans")

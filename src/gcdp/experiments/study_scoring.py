@@ -7,6 +7,7 @@ chosen, and each of them is tested with it: on the test captions, and on caption
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,6 +126,7 @@ class Scoring:
         self.real = {split: self._real(split) for split in SPLITS.values()}
         self.swaps = plan_swaps(self.worlds["test"].captions, self.table, profile.study.swaps, profile.study.seed)
         self.setup = self._setup()
+        self._open = lru_cache(maxsize=1)(self._model)  # one network after the other, each at every scale
 
     @property
     def classes(self) -> ClassTable:
@@ -164,11 +166,14 @@ class Scoring:
 
     def _draw(self, trial: Trial, world: HeldOut, seed: int | list[int], name: str, guidance: float):
         """Pairs of a trial, kept in its folder, so that other referees need not draw them again."""
-        weights = trial_weights(self.profile, self.domain, trial)
-        model = open_model(self.profile, self.domain, trial.model, weights)
+        files = sorted(trial_weights(self.profile, self.domain, trial).glob("*.safetensors"))
+        model = self._open(trial, tuple(map(sha256, files)))
         kept = trial_folder(self.profile, self.domain, trial) / f"drawn-{name}"
-        files = sorted(weights.glob("*.safetensors"))
         return Sweep(model, world, self.profile.sampling, seed, kept, files).draw(guidance)
+
+    def _model(self, trial: Trial, weights: tuple[str, ...]):
+        """The network of a trial; `weights` tell it from what was trained there before."""
+        return open_model(self.profile, self.domain, trial.model, trial_weights(self.profile, self.domain, trial))
 
     def _point(self, trial: Trial, split: str, guidance: float) -> Point:
         world, real = self.worlds[split], self.real[split]

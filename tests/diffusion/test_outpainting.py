@@ -106,7 +106,7 @@ def test_a_half_told_as_clean_stays_so_beside_a_known_part_of_the_other():
 
 
 def test_given_one_label_the_other_comes_near_its_conditional_as_jumps_are_taken_again():
-    world, count, label = World(spread=0.7), 4000, 1
+    world, count, label = World(spread=0.7), 1500, 1
     mask = torch.tensor([[True, False]]).expand(count, 1, 2)
     known = Known(layout=torch.full((count, 1, 2), label), layout_mask=mask)
     process = GaussianCategoricalDiffusion(world.gaussian, PROCESS.categorical)

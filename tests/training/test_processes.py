@@ -14,7 +14,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from worlds import tiny
+from conftest import cpu_alone
+from worlds import launched
 
 import gcdp
 from gcdp.errors import TrainingError
@@ -22,17 +23,16 @@ from gcdp.storage import load_tensors
 from gcdp.training.curve import Curve, read_curve
 from gcdp.training.distributed import OwnRows, lost_processes
 
-PROGRAM = Path(tiny.__file__).with_name("launched.py")
+PROGRAM = Path(launched.__file__)
 
 
-def launch(folder, processes, optimizer="adamw", steps=8, die_at=0, timeout=240, accumulate=1):
-    """Run the training with so many processes; returns what came of the command."""
+def launch(jobs, timeout=240):
+    """Run trainings, one after the other, with two processes; returns what came of the command."""
     paths = os.pathsep.join([str(PROGRAM.parents[1]), str(Path(gcdp.__file__).parents[1])])
     env = {**os.environ, "PYTHONPATH": paths, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
-    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
-    args = [str(folder), str(steps), str(die_at), f'optimizer="{optimizer}"', f"accumulate={accumulate}"]
-    return subprocess.run([*command, str(PROGRAM), *args], capture_output=True, text=True, timeout=timeout, env=env)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(PROGRAM), json.dumps(jobs)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=env)
 
 
 def weights(folder):
@@ -55,57 +55,55 @@ def rows(folder):
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    """Folders of runs of one process, made when they are asked for."""
-    made = {}
+def place(tmp_path_factory):
+    """A folder of trainings of eight steps: <processes>/<name>, and from5/<processes> that changed their number."""
+    place = tmp_path_factory.mktemp("processes")
+    jobs = {"adamw": {}, "muon": {"optimizer": "muon"}, "in_parts": {"accumulate": 2}}
 
-    def run(optimizer):
-        if optimizer not in made:
-            made[optimizer] = tmp_path_factory.mktemp(f"alone-{optimizer}")
-            done = launch(made[optimizer], 1, optimizer)
-            assert done.returncode == 0, done.stderr
-        return made[optimizer]
+    def moved(started_with, steps):
+        return {"folder": f"{place}/from5/{started_with}", "steps": steps, "optimizer": "muon"}
 
-    return run
+    def first(processes):
+        whole = [{"folder": f"{place}/{processes}/{name}", "steps": 8, **job} for name, job in jobs.items()]
+        return [*whole, moved(processes, 5)]
 
-
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_two_processes_end_where_one_does(alone, tmp_path, optimizer):
-    done = launch(tmp_path, 2, optimizer)
-    assert done.returncode == 0, done.stderr
-    assert_same_weights(alone(optimizer), tmp_path)
-    for one, other in zip(rows(alone(optimizer)), rows(tmp_path), strict=True):
-        assert one == pytest.approx(other, rel=1e-5)
-
-
-def test_two_processes_that_take_their_batch_in_parts_end_there_too(alone, tmp_path):
-    done = launch(tmp_path, 2, accumulate=2)
-    assert done.returncode == 0, done.stderr
-    assert_same_weights(alone("adamw"), tmp_path)
-    for one, other in zip(rows(alone("adamw")), rows(tmp_path), strict=True):
-        assert one == pytest.approx(other, rel=1e-5)
-
-
-@pytest.mark.parametrize("numbers", [(2, 1), (1, 2)])
-def test_a_run_goes_on_with_another_number_of_processes(alone, tmp_path, numbers):
-    for processes, steps in zip(numbers, (5, 8), strict=True):
-        done = launch(tmp_path, processes, "muon", steps)
+    for alone, together in ((first(1), first(2)), ([moved(2, 8)], [moved(1, 8)])):
+        with cpu_alone():
+            for job in alone:
+                launched.run(**job)
+        done = launch(together)
         assert done.returncode == 0, done.stderr
-    assert_same_weights(alone("muon"), tmp_path)
+    return place
 
 
-def test_one_dead_process_ends_all_soon_and_leaves_a_usable_checkpoint(alone, tmp_path):
+@pytest.mark.parametrize("name", ["adamw", "muon", "in_parts"])
+def test_two_processes_end_where_one_does(place, name):
+    one, two = (place / str(processes) / name for processes in (1, 2))
+    assert_same_weights(one, two)
+    for row, other in zip(rows(one), rows(two), strict=True):
+        assert row == pytest.approx(other, rel=1e-5)
+    if name == "in_parts":
+        assert_same_weights(place / "1" / "adamw", one)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_run_goes_on_with_another_number_of_processes(place, processes):
+    assert_same_weights(place / "1" / "muon", place / "from5" / str(processes))
+
+
+def test_one_dead_process_ends_all_soon_and_leaves_a_usable_checkpoint(place, tmp_path):
     """Its steps take a fraction of a second: from the last checkpoint to the end of all, most is the launcher's."""
-    done, path = launch(tmp_path, 2, die_at=8), tmp_path / "state" / "state.safetensors"
+    job, path = {"folder": str(tmp_path), "steps": 8}, tmp_path / "state" / "state.safetensors"
+    done = launch([{**job, "die_at": 8}])
     assert time.time() - path.stat().st_mtime < 45
     assert done.returncode != 0 and "Signal 9 (SIGKILL)" in done.stderr
     told = [line for line in done.stderr.splitlines() if "another process of this training is gone" in line]
     assert any(line.endswith(f"; run again to go on from the checkpoint of step 5, {path}") for line in told)
     facts = json.loads(load_tensors(path)[1]["facts"])
     assert facts["step"] == 5 and not (tmp_path / "model").exists()  # the last checkpoint before it
-    done = launch(tmp_path, 2)
+    done = launch([job])
     assert done.returncode == 0, done.stderr
-    assert_same_weights(alone("adamw"), tmp_path)
+    assert_same_weights(place / "1" / "adamw", tmp_path)
 
 
 def test_only_a_lost_process_is_called_that():

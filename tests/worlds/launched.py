@@ -1,6 +1,7 @@
-"""Train on the tiny world as one of several processes: `torchrun launched.py FOLDER STEPS DIE_AT NAME=VALUE ...`.
+"""Train on the tiny world as one of several processes: `torchrun launched.py JOBS`, one training after the other.
 
-At step DIE_AT the last process kills itself; 0: none does. The names are of the recipe, the values JSON.
+JOBS is a JSON list of {"folder", "steps", "die_at", settings of the recipe}; at step die_at the last process kills
+itself, where it is given.
 """
 
 import json
@@ -15,20 +16,21 @@ from gcdp.training.distributed import make_accelerator
 from worlds import tiny
 
 
-def main(folder: str, steps: str, die_at: str, *settings: str) -> None:
-    torch.set_num_threads(1)
+def run(folder: str | Path, steps: int, die_at: int = 0, **settings) -> None:
+    """One training, by all processes of the command."""
     accelerator, folder = make_accelerator("no"), Path(folder)
     with accelerator.main_process_first():
         place = tiny.world(folder / f"world-{accelerator.process_index}")
     pairs = place.dataset(cls=tiny.Deadly)
     share = tiny.RECIPE.batch_size // accelerator.num_processes
-    if int(die_at) and accelerator.process_index == accelerator.num_processes - 1:
-        pairs.at = (int(die_at) - 1) * share + 1
-    chosen = {name: json.loads(value) for name, value in (setting.split("=") for setting in settings)}
-    recipe = replace(tiny.RECIPE, steps=int(steps), decay=False, **chosen)
+    if die_at and accelerator.process_index == accelerator.num_processes - 1:
+        pairs.at = (die_at - 1) * share + 1
+    recipe = replace(tiny.RECIPE, steps=steps, decay=False, **settings)
     held_out = place.dataset(augment=False)
     train(place.card, pairs, recipe, folder / "state", folder / "model", held_out, accelerator)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    torch.set_num_threads(1)
+    for job in json.loads(sys.argv[1]):
+        run(**job)

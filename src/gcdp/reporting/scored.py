@@ -76,20 +76,18 @@ def sweep_figure(points: Sequence[Scores], ceiling: Scores, title: str) -> Figur
     figure, axes = panels(1, 3, height=2.9, title=title)
     for panel, keys in zip(axes[0], shown, strict=True):
         for key, (color, marker) in zip(keys, MARKS):
-            _over_guidance(panel, points, ceiling, key, color=color, marker=marker)
+            label = MEASURES[key].column.split("_")[0] if len(keys) > 1 else None
+            _over_guidance(panel, points, ceiling, key, color=color, marker=marker, label=label)
         area = f"from {ceiling.minimum_area} pixel{'s' * (ceiling.minimum_area != 1)} on"
         name = axis_name(keys[0], ceiling, 2.0) if len(keys) == 1 else f"{area}\n({side(keys[0])})"
         panel.set(xlabel="guidance", ylabel=name)
-        if len(keys) > 1:
-            panel.legend(loc="best")
+    legend_below(figure)
     return figure
 
 
 def _over_guidance(panel: Axes, points: Sequence[Scores], ceiling: Scores, key: str, **look) -> None:
     found = [point for point in points if key in point]
-    short = MEASURES[key].column.split("_")[0]
-    draw_estimates(panel, [point.guidance for point in found], [point[key] for point in found], **look, linestyle="-",
-                   label=short)  # fmt: skip
+    draw_estimates(panel, [point.guidance for point in found], [point[key] for point in found], **look, linestyle="-")
     if MEASURES[key].of_text and key in ceiling:
         panel.axhline(ceiling.value(key), color=look["color"], linewidth=0.8, linestyle=":")
 

@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 
 from gcdp.experiments.profile import repository_root
-from gcdp.reporting.findings import KINDS, finding_rows, findings_markdown, load_records, row_of
+from gcdp.reporting.findings import finding_rows, findings_markdown, load_records, row_of
 from gcdp.reporting.formatting import difference_text, estimate_text, number_text
 from gcdp.storage import read_json
 
@@ -28,7 +28,7 @@ def written(root: Path) -> dict[Path, str]:
     records = load_records(metrics)
     rows = finding_rows(records, DOMAINS)
     content = {
-        **{kind: records[kind] for kind in KINDS},
+        **records,
         **{domain: read_json(metrics / f"{domain}.json", remedy) for domain in DOMAINS},
         "layout_loss": read_json(root / "benchmarks" / "layout_loss.json", remedy),
         "findings": findings_markdown(rows),

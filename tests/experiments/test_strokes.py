@@ -39,8 +39,8 @@ from gcdp.validation import to_dict
 
 RELEASE_TOOL = Path(__file__).resolve().parents[2] / "tools" / "release_weights.py"
 SECTION = {
-    "joint": "joint", "image_only": "gaussian", "num_samples": 2, "regions": 3, "strengths": [0.3, 0.5, 0.7],
-    "steps": 3, "renamed": {"road": "car"},
+    "joint": "joint", "image_only": "gaussian", "num_samples": 2, "num_compared": 3, "regions": 3, "steps": 3,
+    "strengths": [0.3, 0.5, 0.7], "renamed": {"road": "car"},
 }  # fmt: skip
 PROFILE = {"strokes": SECTION, "sampling": {"num_steps": 5}}
 
@@ -77,6 +77,7 @@ def place(repository, monkeypatch):
         strokes, "open_model", lambda p, d, name: SimpleNamespace(name=name, dtype="float32", sample=text)
     )
     monkeypatch.setattr(strokes, "open_referees", lambda profile, domain: Referees(SimpleNamespace(read=read)))
+    monkeypatch.setattr(strokes, "RESAMPLES", 20)
     monkeypatch.setattr(strokes_record, "referee_hashes", lambda profile, domain: place.referees)
     return place
 
@@ -156,10 +157,23 @@ def test_rows_and_differences_say_what_the_pictures_show(place):
     assert equal["value"] == pytest.approx(0, abs=1e-9) and equal["n"] == 2
 
 
+def test_gradop_plus_is_held_against_sdedit_of_more_pictures(place):
+    pictures = StrokePictures(place.profile, "streets")
+    pictures.rows()
+    drawn, compared = len(place.drawn), pictures.compared()
+    measures = ("faithfulness", "realism", "realism by distance to held-out images")
+    assert list(compared) == [f"joint: gradop_plus - sdedit, {each}" for each in measures]
+    assert {each["n"] for each in compared.values()} == {3}
+    added = place.drawn[drawn:]  # both methods at three strengths
+    assert len(added) == 6 and {guide.method for _, guide in added} == {"sdedit", "gradop_plus"}
+    pictures.compared()
+    assert len(place.drawn) == drawn + 6
+
+
 def test_a_record_is_kept_and_drawings_apart_from_it(place):
     record = make_strokes(place.profile, "streets")
     drawn = len(place.drawn)
-    assert drawn == len(stroke_trials(place.profile)) + 1 and make_strokes(place.profile, "streets") == record
+    assert drawn == len(stroke_trials(place.profile)) + 1 + 6 and make_strokes(place.profile, "streets") == record
     path = records_folder(place.profile, "streets") / RECORD
     path.write_text("{}")
     with pytest.raises(DataError, match=r"record\.json is damaged or of an older form"):

@@ -1,5 +1,6 @@
 """Verdicts follow from intervals; what a record lacks is said; the table is the same wherever it is written."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from gcdp.errors import DataError
 from gcdp.reporting.findings import (
     ABSENT,
+    EVALUATION,
     FINDINGS,
     KINDS,
     NO,
@@ -73,7 +75,7 @@ def test_a_difference_of_two_estimates_adds_their_variances():
 def test_every_finding_has_its_notebook_its_kind_and_a_key_of_its_own():
     assert len({each.key for each in FINDINGS}) == len(FINDINGS)
     for each in FINDINGS:
-        assert NOTEBOOKS.joinpath(f"{each.notebook}.ipynb").is_file() and each.kind in KINDS
+        assert NOTEBOOKS.joinpath(f"{each.notebook}.ipynb").is_file() and each.kind in (*KINDS, EVALUATION)
         assert each.statement.endswith("?" if each.source == OURS else ".")
     with pytest.raises(DataError, match="no finding 'effects': the keys are effect, "):
         finding("effects")
@@ -98,6 +100,17 @@ def test_metrics_hold_what_was_measured_alone(rows):
     found = findings_metrics(rows)
     assert found["effect"] == {"streets": {"value": 0.2, "low": 0.1, "high": 0.3, "n": 9, "verdict": REPRODUCED}}
     assert found["features"] == {}
+
+
+def test_table_1_is_read_off_the_records_without_text(tmp_path):
+    (tmp_path / EVALUATION / "streets").mkdir(parents=True)
+    for model, interval in (("joint", (0.30, 0.36)), ("two_stage", (0.36, 0.44))):
+        content = {"unconditional": {"miou": between(*interval)}, "curve": {}}
+        (tmp_path / EVALUATION / "streets" / f"{model}.json").write_text(json.dumps(content))
+    found = findings_metrics(finding_rows(load_records(tmp_path), ("streets", "faces")))
+    two_stage = found["table1_two_stage"]["streets"]
+    assert [two_stage[end] for end in ("value", "low", "high")] == pytest.approx([-0.07, -0.12, -0.02])
+    assert two_stage["verdict"] == OPPOSITE and found["table1_pixel_classifier"] == {}
 
 
 def test_damaged_records_are_refused_by_name(tmp_path):

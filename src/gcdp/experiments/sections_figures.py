@@ -115,6 +115,7 @@ class StrokesConfig:
     Args:
         joint, image_only: models of both halves and of the image alone that are compared; empty: there are no strokes.
         num_samples: scenes of `split` that strokes are made of.
+        num_compared: the same for GradOP+ against SDEdit with the joint model, whose difference is small.
         regions: classes of a scene that become strokes, the largest ones; those of `always` do wherever they are.
         blur: standard deviation in pixels of the painting function, for methods and measures.
         guidance: scale with which pictures are drawn; `seed` decides their noise.
@@ -126,6 +127,7 @@ class StrokesConfig:
     joint: str = ""
     image_only: str = ""
     num_samples: int = 64
+    num_compared: int = 160
     regions: int = 6
     always: tuple[str, ...] = ()
     blur: float = 1.0
@@ -138,7 +140,7 @@ class StrokesConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_range(self, "num_samples", 2)
+        require_range(self, "num_samples num_compared", 2)
         require_range(self, "regions steps", 1)
         require_range(self, "guidance seed blur", 0)
         require_range(self, "strengths certainty", 0, 1)

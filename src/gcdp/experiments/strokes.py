@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,15 +48,15 @@ class StrokePictures:
     Raises CheckpointError where a model or referee is missing.
     """
 
-    def __init__(self, profile: Profile, domain: str):
+    def __init__(self, profile: Profile, domain: str, folder: Path | None = None):
         self.profile, self.domain, self.settings = profile, domain, profile.strokes
-        self.folder = profile.results_folder("strokes", domain)
+        self.folder = folder or profile.results_folder("strokes", domain)
         self.world = held_out(profile, domain, self.settings.split, self.settings.num_samples)
         self.referee = open_referees(profile, domain).segmenter
         self.blur = Blur(self.settings.blur)
         self.model = cache(lambda role: open_model(profile, domain, self.settings.models[role]))
         self.view = cache(lambda trial: self._view(self.draw(trial).images))
-        self._reference = cache(lambda role: self.referee.read(self.text_only(role).images).features)
+        self.reference = cache(lambda role: self.referee.read(self.text_only(role).images).features)
 
     @cached_property
     def strokes(self) -> Strokes:
@@ -108,7 +109,7 @@ class StrokePictures:
         for role in ROLES:
             curves = {method: _curve(trials, role, method, self.settings.steps) for method in LABELS}
             for method in ("loopback", "ilvr", "gradop", "gradop_plus"):
-                equal = self._at_equal(role, curves[method], curves["sdedit"])
+                equal = self.at_equal(self.reference(role), curves[method], curves["sdedit"])
                 found |= {f"{role}: {method} - sdedit, {name}": each for name, each in equal.items()}
         for method in NAMED:
             told = _curve(trials, "joint", method, self.settings.steps, "layout")
@@ -119,6 +120,21 @@ class StrokePictures:
             plain = [StrokeTrial(role, replace(t.guide, naming="none")) for t in told]
             found[f"{role}: gradop_plus, named by attention - unnamed, hit rate"] = self._hit_difference(told, plain)
         return found
+
+    def compared(self) -> dict[str, Estimate]:
+        """GradOP+ less SDEdit with the joint model as in `differences`, of `num_compared` pictures.
+
+        And the realism once more by another measure, the distance to held-out images. The faithfulness where both are
+        as realistic by that one is not asked: strokes of held-out images draw pictures towards these, so that the
+        distance first falls and then rises with the strength, and one distance belongs to several strengths.
+        """
+        settings = replace(self.settings, num_samples=self.settings.num_compared)
+        more = StrokePictures(replace(self.profile, strokes=settings), self.domain, self.folder / "compared")
+        trials = stroke_trials(self.profile)
+        curves = [_curve(trials, "joint", method, settings.steps) for method in ("gradop_plus", "sdedit")]
+        found = more.at_equal(more.reference("joint"), *curves)
+        found["realism by distance to held-out images"] = more.at_equal(more.real, *curves)["realism"]
+        return {f"joint: gradop_plus - sdedit, {name}": each for name, each in found.items()}
 
     def renaming(self) -> dict[str, Estimate]:
         """Hit rates of other names: of pictures whose strokes are named so, of those without names, their difference.
@@ -148,22 +164,24 @@ class StrokePictures:
         right = ((view.layouts == self.strokes.labels) & named).sum((1, 2))
         return {
             "faithfulness": mean_ratio(view.error, np.ones(len(view.error))),
-            "realism": frechet.estimate(view.features, self._reference(role)),
-            "distance": frechet.estimate(view.features, self._real),
+            "realism": frechet.estimate(view.features, self.reference(role)),
+            "distance": frechet.estimate(view.features, self.real),
             "hit_rate": bootstrap_ratio(*hits_of(view.layouts, self.strokes)),
             "hit_rate_pixels": bootstrap_ratio(right, named.sum((1, 2))),
         }
 
     @cached_property
-    def _real(self) -> np.ndarray:
+    def real(self) -> np.ndarray:
+        """Features of all held-out images of the split."""
         return self.referee.read(held_out(self.profile, self.domain, self.settings.split).images).features
 
-    def _at_equal(self, role: str, ours: list[StrokeTrial], theirs: list[StrokeTrial]) -> dict[str, Estimate]:
+    def at_equal(
+        self, reference: np.ndarray, ours: list[StrokeTrial], theirs: list[StrokeTrial]
+    ) -> dict[str, Estimate]:
         """ "faithfulness" of our settings less that of their curve where it is as realistic, and "realism" less that of
         their curve where it is as faithful: means over the settings of ours that are within their curve, undefined
-        where none is."""
-        views, n = [self.view(trial) for trial in ours + theirs], len(self.world)
-        reference, count = self._reference(role), len(ours)
+        where none is. Realism is the distance to features `reference`."""
+        views, n, count = [self.view(trial) for trial in ours + theirs], len(self.world), len(ours)
 
         def differences(rows: np.ndarray) -> tuple[float, float]:
             at = [(v.error[rows].mean(), frechet.feature_distance(v.features[rows], reference)) for v in views]

@@ -30,6 +30,7 @@ class StrokesRecord(JsonRecord):
         networks: {role: fingerprint of the weights}.
         rows: `StrokePictures.rows`.
         differences: `StrokePictures.differences`.
+        compared: `StrokePictures.compared`.
         renaming: `StrokePictures.renaming`.
     """
 
@@ -40,6 +41,7 @@ class StrokesRecord(JsonRecord):
     networks: dict[str, str]
     rows: dict[str, Any]
     differences: dict[str, Any]
+    compared: dict[str, Any]
     renaming: dict[str, Any]
 
 
@@ -73,7 +75,8 @@ def current(profile: Profile, domain: str) -> StrokesRecord | None:
 def _compute(profile: Profile, domain: str) -> StrokesRecord:
     pictures = StrokePictures(profile, domain)
     facts = settings_of(profile), _identity(profile, domain), _networks(profile, domain)
-    record = StrokesRecord(*facts, pictures.rows(), pictures.differences(), pictures.renaming())
+    measures = pictures.rows(), pictures.differences(), pictures.compared(), pictures.renaming()
+    record = StrokesRecord(*facts, *measures)
     record.save(records_folder(profile, domain))
     return record
 

@@ -17,6 +17,7 @@ from gcdp.reporting.tables import markdown
 from gcdp.storage import read_json
 
 KINDS = ("claim", "features", "outpainting", "any_direction", "super_resolution", "strokes")  # folders of metrics
+EVALUATION = "evaluation"  # a folder of metrics as well, of a folder for each domain, with a record for each model
 REPRODUCED, OPPOSITE, OPEN, ABSENT = "reproduced", "opposite", "not decided", "not measured here"
 YES, NO = "yes", "no"  # in place of the first two where the question is our own
 GCDP, GRADOP, OURS = "Park et al. 2023", "Singh et al. 2023 (GradOP)", "our own"
@@ -32,7 +33,7 @@ class Finding:
         source: whose claim it is: GCDP, GRADOP or OURS.
         figure: of the paper, or "–".
         notebook: the source notebook that measures it.
-        kind: one of KINDS.
+        kind: one of KINDS, or EVALUATION, whose paths start with the model.
         path: keys of the difference below the domain; "smallest" stands for the smallest number of pairs.
         minus: keys of a second estimate where the record holds no difference: its value is subtracted, and the
             half-widths of both intervals are added in quadrature, as if the two were independent.
@@ -77,6 +78,12 @@ def _claim(
     return Finding(key, statement, more.pop("source", GCDP), figure, notebook, "claim", path, measure, **more)
 
 
+def _table_1(key: str, statement: str, rival: str, what: str, measure: str, **more) -> Finding:
+    """One of Table 1, whose protocol leaves the text out: the joint model less a rival, a single training each."""
+    path, minus = (("joint", "unconditional", what), (rival, "unconditional", what))
+    return Finding(key, statement, GCDP, "Table 1", _TABLE_1, EVALUATION, path, measure, minus, **more)
+
+
 _FIG_6, _FIG_7 = "fig6_recall_tradeoff", "fig7_clip_tradeoff"
 _TABLE_1 = "table1_image_layout_generation"
 _STROKES = {"notebook": "strokes_gradop", "kind": "strokes", "figure": "–"}
@@ -98,21 +105,32 @@ FINDINGS = (
            "Fig. 1, 7", "08_claim", ("C1", "smallest", "effect"), "effect of naming"),
     _claim("distance_few", "With few training pairs, too, images lie closer to held-out ones.",
            "Fig. 7", "08_claim", ("C1", "smallest", "frechet"), "Fréchet distance", higher=False),
-    _claim("two_stage", "Images fit their layouts better than with two networks, layout first.",
-           "Table 1", _TABLE_1, ("C4", "two_stage"), "mIoU of image and layout"),
-    _claim("pixel_classifier", "Images fit their layouts better than with layouts read off an image-only model.",
-           "Table 1", _TABLE_1, ("C4", "pixel_classifier"), "mIoU of image and layout"),
+    _table_1("table1_two_stage", "Without text, images fit their layouts better than with two networks, layout first.",
+             "two_stage", "miou", "mIoU of image and layout"),
+    _table_1("table1_pixel_classifier", "Without text, they do so better than with layouts read off image-only images.",
+             "pixel_classifier", "miou", "mIoU of image and layout"),
+    _table_1("table1_distance", "Without text, images lie closer to held-out ones than with two networks.",
+             "two_stage", "frechet", "Fréchet distance", higher=False),
+    _table_1("table1_areas", "Without text, areas of classes are closer to held-out ones than with two networks.",
+             "two_stage", "fsd", "Fréchet distance of class areas", higher=False, digits=1),
     Finding("features", "At t = 800 internal features cluster into the true classes better.", GCDP, "Fig. 8",
             "fig8_kmeans", "features", ("difference", "paired", "ami"), "adjusted mutual information"),
     Finding("gradop", "GradOP+ lies closer to the strokes than SDEdit at equal realism.", GRADOP,
-            path=("differences", "joint: gradop_plus - sdedit, faithfulness"),
+            path=("compared", "joint: gradop_plus - sdedit, faithfulness"),
             measure="mean squared error to the strokes", higher=False, digits=4, **_STROKES),
+    Finding("gradop_scenes", "As close to the strokes as SDEdit, does GradOP+ lie closer to held-out images?", OURS,
+            path=("compared", "joint: gradop_plus - sdedit, realism by distance to held-out images"),
+            measure="Fréchet distance", higher=False, **_STROKES),
     Finding("attention", "Cross-attention decides, without training, what a stroke becomes.", GRADOP,
             path=("differences", "image_only: gradop_plus, named by attention - unnamed, hit rate"),
             measure="share of a stroke's pixels of its class", **_STROKES),
     Finding("named", "Does naming strokes in the layout half decide what they become?", OURS,
             path=("differences", "joint: gradop_plus, named - unnamed, hit rate"),
             measure="share of a stroke's pixels of its class", **_STROKES),
+    _claim("two_stage", "With text, each at its best guidance: do images fit layouts better than with two networks?",
+           "–", "08_claim", ("C4", "two_stage"), "mIoU of image and layout", source=OURS),
+    _claim("pixel_classifier", "The same against layouts read off image-only images?",
+           "–", "08_claim", ("C4", "pixel_classifier"), "mIoU of image and layout", source=OURS),
     _claim("growth", "Does the gain in following captions grow as training pairs get fewer?", "–", "08_claim",
            ("C2", "effect", "per_halving"), "effect of naming, each halving", source=OURS),
     _claim("growth_distance", "Does the gain in image quality grow as training pairs get fewer?", "–", "08_claim",
@@ -139,14 +157,16 @@ FINDINGS = (
 
 
 def load_records(metrics: Path) -> dict[str, dict[str, Any]]:
-    """{kind: {domain: record}} of a folder of metrics; a kind that was not run is empty.
+    """{kind: {domain: record}} of a folder of metrics, and {EVALUATION: {domain: {model: record}}}.
 
-    Raises DataError for a damaged file.
+    What was not run is empty. Raises DataError for a damaged file.
     """
-    return {
-        kind: {path.stem: read_json(path, "run its notebook again") for path in sorted(metrics.glob(f"{kind}/*.json"))}
-        for kind in KINDS
-    }
+
+    def read(folder: Path) -> dict[str, Any]:
+        return {path.stem: read_json(path, "run its notebook again") for path in sorted(folder.glob("*.json"))}
+
+    found = {kind: read(metrics / kind) for kind in KINDS}
+    return {**found, EVALUATION: {folder.name: read(folder) for folder in sorted(metrics.glob(f"{EVALUATION}/*/"))}}
 
 
 def finding_rows(records: Mapping[str, Mapping[str, Any]], domains: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -131,20 +132,25 @@ def difference_rows(differences: Mapping[str, Mapping[str, Any]]) -> list[dict[s
     ]
 
 
-def verdicts(differences: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
-    """What the record says of the claims of GradOP's authors that it can decide, in words, with the intervals."""
+def verdicts(
+    differences: Mapping[str, Mapping[str, Any]], compared: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, str]]:
+    """What the record says of the claims of GradOP's authors that it can decide, in words, with the intervals.
+
+    Of GradOP+ against SDEdit by `compared`, where it says so: it has more pictures than `differences`.
+    """
     found = []
     claims = {
         "faithfulness": "as realistic and closer to the strokes",
         "realism": "as close to them and more realistic",
+        "realism by distance to held-out images": "as close to them and closer to held-out images",
     }
-    for role, name in ROLES.items():
-        for measure, words in claims.items():
-            each = differences[f"{role}: gradop_plus - sdedit, {measure}"]
+    decisive = {**differences, **compared}
+    for (role, name), (measure, words) in product(ROLES.items(), claims.items()):
+        if each := decisive.get(f"{role}: gradop_plus - sdedit, {measure}"):
             claim = f"GradOP+ is {words} than SDEdit ({name})"
-            found.append(
-                {"claim": claim, "verdict": _decided(each, below=True), "difference": difference_text(each, 4)}
-            )
+            verdict = {"verdict": _decided(each, below=True), "difference": difference_text(each, 4)}
+            found.append({"claim": claim, **verdict})
     for name, each in differences.items():
         if "hit rate" in name:
             claim = f"names decide what strokes become ({_in_words(name)})"

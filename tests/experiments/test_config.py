@@ -13,6 +13,8 @@ from gcdp.diffusion.joint import DiffusionConfig
 from gcdp.errors import ConfigError
 from gcdp.experiments.params import resolved
 from gcdp.experiments.profile import Profile, load_profile, repository_root
+from gcdp.experiments.sections import StudyConfig
+from gcdp.experiments.selection import selection
 from gcdp.network.unet import UNetConfig
 from gcdp.training.recipe import TrainConfig
 from gcdp.validation import build, to_dict
@@ -49,8 +51,15 @@ def test_every_profile_loads(name):
         assert (unet.image_channels > 0, unet.num_classes > 0) == (halves.image, halves.layout)
         assert unet.text_width == 384
     assert profile.sampling.num_steps <= profile.diffusion.T
+    for domain in selection(profile)["studies"]:  # 08_claim compares two models, and without them nothing
+        assert profile.for_domain(domain).study.compared == ("joint", "gaussian")
     # what DVC tracks section by section has to be there in the file
     assert {"domains", "text", "diffusion", "unet", "models", "train", "sampling", "sample"} <= set(resolved(name))
+
+
+def test_a_study_of_one_model_compares_nothing():
+    with pytest.raises(ConfigError, match=r"study.models must name two models .* \[joint, gaussian\]"):
+        _ = StudyConfig(models=("joint",)).compared
 
 
 def test_defaults_fill_the_gaps(repository):

@@ -135,10 +135,12 @@ def test_every_claim_has_its_interval():
         "two_stage": evaluated(kind="two_stage", miou=0.3),
         "pixel_classifier": evaluated(kind="pixel_classifier", curve=GuidanceCurve(), unconditional=None),
     }
-    found = claims(made, plan(), rivals)
+    found = claims(made, plan(), rivals, ["a", "c"])
     assert list(found["C1"]) == ["8", "16"] and found["C1"]["8"]["j"]["low"] > 0
     assert found["C2"]["j"]["pairs"] == [8, 16]
     assert set(found["C3"]) == {"longer"} and set(found["settings"]) == {"other", "eps"}
+    assert found["minor"]["classes"] == ["a", "c"] and found["minor"]["j"]["low"] > 0
+    assert not claims(made, plan(), rivals)["minor"]
     assert set(found["C4"]) == {"two_stage"}
     aligned = found["C4"]["two_stage"]
     assert aligned["value"] == pytest.approx(0.5 - rivals["two_stage"].chosen.value("miou")) and aligned["seeds"] == [

@@ -40,8 +40,12 @@ def test_small_classes_and_shares_of_pixels():
     shares = shares_by_class(np.arange(20) / 190, CITYSCAPES)
     assert [*shares][:2] == ["bicycle", "motorcycle"] and "unlabeled" not in shares
     found = Scores({}, per_class={"bus": {"recall": 0.5, "n": 2}}, areas=dict.fromkeys(shares, 0.0))
-    left, right = class_figure({"joint": found}, found, shares, ["bus"]).axes
-    assert left.get_yticklabels()[0].get_text() == "bus (2*)" and right.get_yscale() == "log"
+    recalls = {model: {"bus": estimate(0.5, n=2)} for model in ("joint", "gaussian")}
+    figure = class_figure(recalls, ["bus", "train"], {"joint": found, "latent": found}, found, shares)
+    left, right = figure.axes
+    assert [text.get_text() for text in left.get_yticklabels()] == ["bus (2*)"]  # no caption names a train
+    assert right.get_yscale() == "log"
+    assert legend(figure) == ["joint", "image-only", "held-out pairs", "latent"]
 
 
 @pytest.fixture

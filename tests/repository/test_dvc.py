@@ -40,6 +40,13 @@ def test_dvc_understands_the_stages_of_every_profile(bare, monkeypatch, name):
     assert {stage for stage in found if stage.startswith("claim")} == {f"claim@{name}" for name in chosen["studies"]}
 
 
+def test_the_stages_of_a_fresh_clone_are_understood(bare, monkeypatch):
+    """The committed params.yaml, from which `make` and `dvc repro` start, is what its profile would be chosen as."""
+    monkeypatch.chdir(bare)
+    use("toy")
+    assert (bare / "params.yaml").read_text() == (ROOT / "params.yaml").read_text(), "python -m gcdp.experiments.selection toy"
+
+
 def own(stage, start):
     """Dependencies of a stage below `start`."""
     return {str(dep.def_path) for dep in stage.deps if str(dep.def_path).startswith(start)}

@@ -61,6 +61,7 @@ CHANGES = {
             "enlarger": {"options": {"crop": [64, 64]}},
         },
         "referee": {"folder": f"{NETWORKS}/segformer"},
+        "study": {"num_samples": 4, "num_val": 4, "swaps": 1},
     },
     "celeba": {
         "domains": {

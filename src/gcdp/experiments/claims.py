@@ -4,11 +4,13 @@ C1  Effect of naming, joint minus image-only model, on every number of training 
 C2  Its growth as pairs get fewer.
 C3  C1 at equal core-minutes: an image-only step is shorter, so that model is trained for more steps.
 C4  Alignment of image and layout (mIoU), joint model minus two-stage model and minus pixel classifier.
+
+Beside them what C1 is on small classes, of which the paper says that they gain most (Fig. 6b).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from scipy.special import ndtri
 
 from gcdp.experiments.profile import Profile
 from gcdp.experiments.records import EvaluationRecord
+from gcdp.experiments.study_classes import minor_gains
 from gcdp.experiments.study_measures import compare, estimate, growth_of_difference, seeds_of, sizes_of, stacked
 from gcdp.experiments.study_record import Study
 
@@ -27,13 +30,16 @@ SECONDARY = (
 ALIGNED_BY = ("two_stage", "pixel_classifier")  # kinds of models that claim C4 is against
 
 
-def claims(study: Study, profile: Profile, evaluations: Mapping[str, EvaluationRecord]) -> dict[str, Any]:
+def claims(
+    study: Study, profile: Profile, evaluations: Mapping[str, EvaluationRecord], minor: Sequence[str] = ()
+) -> dict[str, Any]:
     """Every claim, as JSON types.
 
     Returns {"C1": {pairs: {measure: estimate}}, "C2": {measure: {"per_halving", "smallest_minus_all", "pairs"}},
-    "C3": {model: {measure: estimate}}, "C4": {model: estimate}, "settings": {model: {measure: estimate}}}: estimates
-    of differences, ours minus theirs, each with the number of captions "n" and of "seeds". "settings" are models of
-    another process, joint or not. What was not trained, or does not apply, is absent.
+    "C3": {model: {measure: estimate}}, "C4": {model: estimate}, "settings": {model: {measure: estimate}}, "minor":
+    `minor_gains` of the classes `minor` on all pairs}: estimates of differences, ours minus theirs, each with the
+    number of captions "n" and of "seeds". "settings" are models of another process, joint or not. What was not
+    trained, or does not apply, is absent.
     """
     plan = profile.study
     ours, theirs = plan.models[:2]
@@ -53,6 +59,7 @@ def claims(study: Study, profile: Profile, evaluations: Mapping[str, EvaluationR
         "C3": {model: found for model, found in at_all.items() if model in longer},
         "C4": _aligned(study, ours, sizes[-1], evaluations) if sizes else {},
         "settings": {model: found for model, found in at_all.items() if model not in longer},
+        "minor": minor_gains(study, ours, theirs, sizes[-1], minor) if sizes else {},
     }
 
 

@@ -249,3 +249,10 @@ class StudyConfig:
         for size in self.sizes:
             if size != "all" and (isinstance(size, str) or size < 1):
                 raise ConfigError(f"sizes must be numbers of pairs of at least 1, or 'all', got {size!r}")
+
+    @property
+    def compared(self) -> tuple[str, str]:
+        """Our model and the image-only one. Raises ConfigError where `models` does not name two."""
+        if len(self.models) < 2:
+            raise ConfigError("study.models must name two models that are compared, such as [joint, gaussian]")
+        return self.models[0], self.models[1]

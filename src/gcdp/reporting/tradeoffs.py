@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from gcdp.data.classes import ClassTable
 from gcdp.evaluation.scores import Scores
-from gcdp.evaluation.statistics import proportion
+from gcdp.evaluation.statistics import Estimate
 from gcdp.experiments.records import GuidanceCurve
 from gcdp.reporting.figures import axis_name, draw_estimates, label, order, style, tradeoff
 from gcdp.reporting.plotting import GRAY, entitle, legend_below, panels
@@ -67,32 +67,45 @@ def _dotted(panel: Axes, ceiling: Scores, key: str) -> None:
 
 
 def class_figure(
-    best: Mapping[str, Scores], ceiling: Scores, shares: Mapping[str, float], minor: Sequence[str]
+    recalls: Mapping[str, Mapping[str, Estimate]],
+    minor: Sequence[str],
+    best: Mapping[str, Scores],
+    ceiling: Scores,
+    shares: Mapping[str, float],
 ) -> Figure:
     """Recall of the classes `minor`, and the share of all pixels that each model gives to every class.
 
     Args:
-        best: scores by model.
+        recalls: by model and class, with the number of captions "n".
+        best: scores by model, whose shares are shown.
         ceiling: those of held-out pairs.
         shares: of all held-out pixels, by class, the largest first.
     """
     figure, axes = panels(1, 2, height=5.2, letters=False)
     entitle(axes[0, 0], "6b: recall of the smaller classes")  # 6a is `distance_figure`
     entitle(axes[0, 1], "6c: share of every class")
-    models, names = order(best), list(shares)
-    for number, model in enumerate(models):
-        look, lift = style(model, best), (number - (len(models) - 1) / 2) * 0.75 / len(models)
-        found = [best[model].per_class[name] for name in minor]
-        recall = [proportion(round(each["recall"] * each["n"]), each["n"]) for each in found]
-        draw_estimates(axes[0, 0], np.arange(len(minor)) + lift, recall, across=True, **look, label=label(model, best))
-        own = [max(best[model].areas[name], LEAST) for name in names]
-        axes[0, 1].plot(np.arange(len(names)) + lift, own, linestyle="", markersize=3.5, **look)
-    real = np.array([ceiling.per_class[name]["recall"] for name in minor], float)
-    axes[0, 0].plot(real, range(len(minor)), "k|", markersize=10, label="held-out pairs")
+    names, named = list(shares), [name for name in minor if all(name in found for found in recalls.values())]
+    for model, lift in _beside(list(recalls), 0.4):
+        found = [recalls[model][name] for name in named]
+        look = {**style(model, recalls), "label": label(model, recalls)}
+        draw_estimates(axes[0, 0], np.arange(len(named)) + lift, found, across=True, **look)
+    for model, lift in _beside(order(best), 0.75):
+        own, look = [max(best[model].areas[name], LEAST) for name in names], style(model, best)
+        axes[0, 1].plot(
+            np.arange(len(names)) + lift, own, linestyle="", markersize=3.5, **look, label=label(model, best)
+        )
+    real = np.array([ceiling.per_class[name]["recall"] for name in named], float)
+    axes[0, 0].plot(real, range(len(named)), "k|", markersize=10, label="held-out pairs")
     axes[0, 1].plot([max(share, LEAST) for share in shares.values()], color="black", linewidth=1, zorder=0)
-    _name_classes(axes[0], minor, {name: best[models[0]].per_class[name]["n"] for name in minor}, names)
+    counts = {name: found["n"] for name, found in next(iter(recalls.values())).items()}
+    _name_classes(axes[0], named, counts, names)
     legend_below(figure)
     return figure
+
+
+def _beside(models: Sequence[str], width: float) -> list[tuple[str, float]]:
+    """Models and how far their marks are moved, so that those of one class lie side by side within `width`."""
+    return [(model, (i - (len(models) - 1) / 2) * width / len(models)) for i, model in enumerate(models)]
 
 
 def _name_classes(axes: Sequence[Axes], minor: Sequence[str], counts: Mapping[str, int], names: Sequence[str]) -> None:

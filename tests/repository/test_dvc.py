@@ -44,7 +44,9 @@ def test_the_stages_of_a_fresh_clone_are_understood(bare, monkeypatch):
     """The committed params.yaml, from which `make` and `dvc repro` start, is what its profile would be chosen as."""
     monkeypatch.chdir(bare)
     use("toy")
-    assert (bare / "params.yaml").read_text() == (ROOT / "params.yaml").read_text(), "python -m gcdp.experiments.selection toy"
+    assert (bare / "params.yaml").read_text() == (ROOT / "params.yaml").read_text(), (
+        "python -m gcdp.experiments.selection toy"
+    )
 
 
 def own(stage, start):

@@ -3,7 +3,7 @@
 The cells of all stages run in one process, stage after stage in the order of dvc.yaml: a kernel for each notebook, as
 `dvc repro` starts it, would take longer than what it runs. Left out are `cost` and Fig. 4, which read no data.
 
-A profile takes two to five minutes of a core, too long for every commit: set GCDP_DRY_RUNS=1 to run them.
+A profile takes five minutes and more of a core, too long for every commit: set GCDP_DRY_RUNS=1 to run them.
 """
 
 import json

@@ -36,6 +36,12 @@ def area_shares(layouts: np.ndarray, num_classes: int) -> np.ndarray:
     return areas / max(1, areas.sum())
 
 
+def named_shares(layouts: np.ndarray, classes: ClassTable) -> dict[str, float]:
+    """Share of all pixels of every class that captions can name, {name: share}, the largest first."""
+    shares = area_shares(layouts, classes.num_classes)
+    return {classes.names[k]: float(shares[k]) for k in np.argsort(-shares, kind="stable") if k in classes.labeled}
+
+
 def smoothness(layouts: np.ndarray) -> float:
     """Share of horizontally or vertically adjacent pixel pairs with equal labels: (N, H, W) -> 0..1.
 

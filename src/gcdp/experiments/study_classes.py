@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gcdp.evaluation.layouts import area_shares
+from gcdp.evaluation.layouts import named_shares
 from gcdp.evaluation.mixed_effects import grand_mean, influence
 from gcdp.experiments.datasets import HeldOut
 from gcdp.experiments.study_measures import named, seeds_of
@@ -16,10 +16,8 @@ from gcdp.experiments.study_record import Setup, Study, Trial
 
 def minor_classes(pairs: HeldOut) -> list[str]:
     """The half of the classes that captions can name which covers least of these pixels, the largest of them first."""
-    classes = pairs.classes
-    shares = area_shares(pairs.layouts, classes.num_classes)
-    order = [int(k) for k in np.argsort(-shares, kind="stable") if k in classes.labeled]
-    return [classes.names[k] for k in order[len(order) // 2 :]]
+    names = [*named_shares(pairs.layouts, pairs.classes)]
+    return names[len(names) // 2 :]
 
 
 def class_recall(study: Study, model: str, pairs: int) -> dict[str, dict[str, Any]]:

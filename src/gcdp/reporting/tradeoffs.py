@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gcdp.data.classes import ClassTable
 from gcdp.evaluation.scores import Scores
 from gcdp.evaluation.statistics import Estimate
 from gcdp.experiments.records import GuidanceCurve
@@ -114,9 +112,3 @@ def _name_classes(axes: Sequence[Axes], minor: Sequence[str], counts: Mapping[st
     axes[0].set(ylim=(len(minor) - 0.4, -0.6))
     axes[1].set_xticks(range(len(names)), names, rotation=90)
     axes[1].set(yscale="log", ylabel=f"share of all pixels (at least {LEAST:.5f} shown)")
-
-
-def shares_by_class(shares: np.ndarray, classes: ClassTable) -> dict[str, Any]:
-    """Shares of pixels (K,) of the classes that captions can name, the largest first."""
-    order = np.argsort(-shares, kind="stable")
-    return {classes.names[k]: float(shares[k]) for k in order if k in classes.labeled}

@@ -41,23 +41,27 @@ class _Picked(torch.autograd.Function):
 
 
 class _PickedAndSummed(torch.autograd.Function):
+    # p = e / total is nowhere written out: its sum joins the factors of one value a pixel, and a pass is saved.
     @staticmethod
     def forward(ctx, logits, y0, y_t, signal, floor):
-        log_p = torch.log_softmax(logits, 1)
-        at_0, at_t = _at(log_p, y0), _at(log_p, y_t)
-        p = log_p.exp_()
-        share = p * signal
-        mixed = share + floor
-        share.div_(mixed)  # what the sum passes on to log p_k; 1 - floor / mixed would lose its digits near t = T
-        ctx.save_for_backward(p, share, y0, y_t)
+        largest = logits.amax(1, keepdim=True)
+        e = torch.sub(logits, largest).exp_()
+        total = e.sum(1, keepdim=True)
+        log_total = (largest + total.log())[:, 0]
+        at_0, at_t = _at(logits, y0) - log_total, _at(logits, y_t) - log_total
+        scale = signal / total
+        mixed = torch.addcmul(floor, e, scale)
+        share = e / mixed  # times `scale` what the sum passes on to log p_k; 1 - floor / mixed has no digits near t = T
+        ctx.save_for_backward(e, total, share, scale, y0, y_t)
         return at_0, at_t, mixed.log_().sum(1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_0, grad_t, grad_sum):
-        p, share, y0, y_t = ctx.saved_tensors
-        total = grad_sum * share.sum(1) + grad_0 + grad_t
-        grad = (share * grad_sum[:, None]).addcmul_(p, total[:, None], value=-1)
+        e, total, share, scale, y0, y_t = ctx.saved_tensors
+        passed = grad_sum[:, None] * scale
+        to_all = passed * share.sum(1, keepdim=True) + (grad_0 + grad_t)[:, None]
+        grad = (share * passed).addcmul_(e, to_all / total, value=-1)
         return _scattered(grad, y0, grad_0, y_t, grad_t), None, None, None, None
 
 

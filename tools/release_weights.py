@@ -6,6 +6,7 @@ Usage: python tools/release_weights.py toy streets joint        a model
        python tools/release_weights.py toy streets study        the records of the study
        python tools/release_weights.py toy faces features       the records of Fig. 8
        python tools/release_weights.py toy faces directions     the record of Fig. 9 and any_direction
+       python tools/release_weights.py toy faces guidance       the record of guidance of each half
        python tools/release_weights.py toy faces strokes        the record of pictures after strokes
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from gcdp.errors import GCDPError
 from gcdp.evaluation.referees.files import GUARD
-from gcdp.experiments import directions_record, strokes_record
+from gcdp.experiments import directions_record, guidance_record, strokes_record
 from gcdp.experiments.features import records_folder
 from gcdp.experiments.features_grid import FeatureGrid
 from gcdp.experiments.features_record import FeatureRecords
@@ -44,6 +45,8 @@ def release(name: str, domain: str, what: str) -> None:
     elif what == "directions":
         record = directions_record.DirectionsRecord.load(directions_record.records_folder(profile, domain))
         record.save(target)
+    elif what == "guidance":
+        guidance_record.GuidanceRecord.load(guidance_record.records_folder(profile, domain)).save(target)
     elif what == "strokes":
         strokes_record.StrokesRecord.load(strokes_record.records_folder(profile, domain)).save(target)
     else:

@@ -7,7 +7,7 @@ from worlds.tiny_attributes import TABLE as ATTRIBUTES
 
 from gcdp.data.captions import caption_with
 from gcdp.errors import DataError
-from gcdp.evaluation.correspondence import correspondence, label_weights, named_matrix, seen_matrix
+from gcdp.evaluation.correspondence import correspondence, j_difference, label_weights, named_matrix, seen_matrix
 
 RNG = np.random.default_rng(0)
 SHARES = np.array([0.02, 0.05, 0.2, 0.5, 0.65, 0.7])
@@ -110,3 +110,16 @@ def test_bits_of_classes_and_attributes():
 def test_defects_are_refused(call, message):
     with pytest.raises(DataError, match=message):
         call()
+
+
+def test_a_difference_of_j_is_paired():
+    rng = np.random.default_rng(3)
+    named = rng.random((200, 6)) < 0.3
+    theirs = np.where(rng.random(named.shape) < 0.5, named, rng.random(named.shape) < 0.3)
+    ours = np.where(rng.random(named.shape) < 0.5, named, theirs)
+    weights = label_weights(named)
+    found = j_difference(named, ours, theirs, weights)
+    ends = [correspondence(named, seen, weights)["j"]["value"] for seen in (ours, theirs)]
+    assert found["value"] == pytest.approx(ends[0] - ends[1]) and found["low"] > 0 and found["n"] == 200
+    assert j_difference(named, ours, ours, weights) == {"value": 0, "low": 0, "high": 0, "n": 200}
+    assert j_difference(named, ours, theirs, np.zeros(6))["value"] is None

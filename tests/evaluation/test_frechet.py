@@ -10,7 +10,7 @@ import torch
 from scipy.linalg import sqrtm
 
 from gcdp.errors import ConfigError, DataError
-from gcdp.evaluation import inception
+from gcdp.evaluation import frechet, inception
 from gcdp.evaluation.frechet import (
     _redrawn,
     _shape,
@@ -193,3 +193,19 @@ def test_fid_is_the_frechet_distance_of_the_networks_features(package, tmp_path,
     found = inception.inception_fid(images[:4], images[4:], path, device="cpu", resamples=5)
     colors = images.mean((1, 2))[:, :2]  # the stub's features
     assert found["value"] == pytest.approx(feature_distance(colors[:4], colors[4:]), rel=1e-4) and found["n"] == 4
+
+
+def test_a_difference_of_distances_is_paired():
+    rng = np.random.default_rng(5)
+    real, ours = rng.normal(size=(300, 4)), rng.normal(size=(120, 4))
+    theirs = ours + 0.3
+    found = frechet.difference(ours, theirs, real)
+    ends = [frechet.feature_distance(each, real) for each in (ours, theirs)]
+    assert found["value"] == pytest.approx(ends[0] - ends[1]) and found["n"] == 120
+    assert found["low"] < found["value"] < found["high"] < 0
+    alone = [frechet.estimate(each, real) for each in (ours, theirs)]
+    apart = sum((each["high"] - each["low"]) ** 2 for each in alone) ** 0.5
+    assert found["high"] - found["low"] < apart  # the same captions on both sides
+    assert frechet.difference(ours, ours, real) == {"value": 0, "low": 0, "high": 0, "n": 120}
+    with pytest.raises(DataError, match="equally many samples on both sides, got 120 and 119"):
+        frechet.difference(ours, theirs[1:], real)

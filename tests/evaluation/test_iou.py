@@ -7,7 +7,7 @@ import pytest
 
 from gcdp.data.classes import ClassTable
 from gcdp.errors import DataError
-from gcdp.evaluation.iou import alignment_miou, confusion, miou_difference, pixel_accuracy
+from gcdp.evaluation.iou import alignment_miou, confusion, miou_difference, pair_miou_difference, pixel_accuracy
 
 TABLE = ClassTable("four", ("road", "car", "sky", "void"), ((0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 0, 0)), unlabeled=3)
 LAYOUTS = np.array([[[0, 0, 1], [0, 1, 3]], [[0, 0, 0], [0, 0, 3]]], np.uint8)
@@ -132,3 +132,13 @@ def test_hundreds_of_images_take_a_moment():
 def test_defects_are_refused(call, message):
     with pytest.raises(DataError, match=message):
         call()
+
+
+def test_a_difference_of_pairs_is_that_of_their_means_and_of_nobody_is_zero():
+    ours, theirs = (LAYOUTS, SEEN), (LAYOUTS, LAYOUTS)
+    found = pair_miou_difference(ours, theirs, TABLE)
+    assert found["value"] == pytest.approx(alignment_miou(*ours, TABLE)["miou"]["value"] - 1)
+    assert found["low"] <= found["value"] <= found["high"] and found["n"] == 2
+    assert pair_miou_difference(ours, ours, TABLE) == {"value": 0, "low": 0, "high": 0, "n": 2}
+    with pytest.raises(DataError, match="equally many images on both sides, got 2 and 1"):
+        pair_miou_difference(ours, (LAYOUTS[:1], SEEN[:1]), TABLE)

@@ -72,6 +72,7 @@ def test_use_selects_all_of_a_profile(empty):
         "features": {},
         "outpaintings": {},
         "directions": {},
+        "guidances": {},
         "strokes": {},
         "enlargings": {},
         "report": {
@@ -79,6 +80,7 @@ def test_use_selects_all_of_a_profile(empty):
             "features": "notebooks/fig8_kmeans.ipynb", "outpainting": "notebooks/fig9_outpainting.ipynb",
             "any_direction": "notebooks/any_direction.ipynb",
             "super_resolution": "notebooks/super_resolution.ipynb", "strokes": "notebooks/strokes_gradop.ipynb",
+            "guidance": "notebooks/guidance_halves.ipynb",
         },
         "models": {
             f"streets-{model}": {

@@ -39,8 +39,8 @@ def test_every_stage_leaves_its_figures_metrics_and_executed_notebook(repository
     assert set(training["streets_large"]) == {"enlarger"}
     looked_into = set(load_profile("smoke").features.models)
     assert set(training["streets"]) == trained - repeated and set(training["faces"]) == looked_into
-    listed = ("fig6_recall_tradeoff", "fig6_correspondence", "fig6_classes")
-    described = ("fig1_attribute_recall", "fig1_chance", "fig7_clip_tradeoff", "fig7_gain")
+    listed = ("fig6_recall_tradeoff", "fig6_rivals", "fig6_correspondence", "fig6_classes")
+    described = ("fig1_attribute_recall", "fig1_chance", "fig7_clip_tradeoff", "fig7_rivals", "fig7_gain")
     for name, domains in {
         **dict.fromkeys(("claim", "referee", "fig8_kmeans", "fig8_controls", "fig8_agreement"), ("streets", "faces")),
         **dict.fromkeys(("fig9_outpainting", "fig9_noise", "fig9_calls"), ("streets", "faces")),

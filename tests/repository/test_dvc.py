@@ -28,7 +28,7 @@ def test_dvc_understands_the_stages_of_every_profile(bare, monkeypatch, name):
     groups = {
         "train": "models", "sample": "samples", "evaluate": "evaluations", "fig8_kmeans": "features",
         "fig9_outpainting": "outpaintings", "any_direction": "directions",
-            "super_resolution": "enlargings", "strokes_gradop": "strokes",
+            "super_resolution": "enlargings", "strokes_gradop": "strokes", "guidance_halves": "guidances",
     }  # fmt: skip
     assert {stage for stage in found if stage.partition("@")[0] in groups} == {
         f"{stage}@{key}" for stage, kind in groups.items() for key in chosen[kind]

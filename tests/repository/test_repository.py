@@ -155,6 +155,7 @@ def test_stages_run_for_what_is_selected_and_track_what_a_domain_changes():
         "tables",
         "enlargings",
         "strokes",
+        "guidances",
     )
     each = {None, *(f"${{{name}}}" for name in (*lists, "models", "samples", "evaluations"))}
     for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():

@@ -114,6 +114,23 @@ def correspondence(named: np.ndarray, seen: np.ndarray, weights: np.ndarray) -> 
     return {**pooled, "per_label": per_label}
 
 
+def j_difference(named: np.ndarray, ours: np.ndarray, theirs: np.ndarray, weights: np.ndarray) -> Estimate:
+    """ "j" of `correspondence` of our images less that of theirs, of the same N captions in the same order.
+
+    Captions are drawn anew, the same for both. Raises DataError as `correspondence`.
+    """
+    sides = [correspondence(named, seen, weights)["j"]["value"] for seen in (ours, theirs)]
+    count = len(named)
+    if None in sides:
+        return undefined(count)
+    parts = [(named.astype(np.float64), named * seen, np.asarray(seen, np.float64)) for seen in (ours, theirs)]
+    drawn = [
+        _pooled(counts, *parts[0], weights)[0] - _pooled(counts, *parts[1], weights)[0]
+        for counts in (resampled_counts(count) if count > 1 else ())
+    ]
+    return estimate_of(sides[0] - sides[1], np.concatenate(drawn) if drawn else None, count)
+
+
 def estimate_of(value: float, draws: np.ndarray | None, n: int) -> Estimate:
     """A value with the central 95 % of its bootstrap draws; NaN is undefined, and no draws give no interval."""
     if np.isnan(value):

@@ -59,6 +59,25 @@ def estimate(features: np.ndarray, real: np.ndarray, resamples: int = RESAMPLES,
     return {"value": value, "low": max(0.0, float(low)), "high": float(high), "n": len(features)}
 
 
+def difference(
+    ours: np.ndarray, theirs: np.ndarray, real: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
+) -> Estimate:
+    """`feature_distance` of our features (N, D) less that of theirs (N, D), of the same N captions in the same order.
+
+    Captions are drawn anew, the same for both, and the interval is moved as in `estimate`. Raises DataError as
+    `feature_distance`, and where the two have other numbers of samples.
+    """
+    pairs = [_checked(features, real) for features in (ours, theirs)]
+    if len(ours) != len(theirs):
+        raise DataError(f"a difference needs equally many samples on both sides, got {len(ours)} and {len(theirs)}")
+    mean, root = _shape(pairs[0][1])
+    first, second = (_distance(features, mean, root) for features, _ in pairs)
+    drawn = [np.array(list(_redrawn(features, mean, root, resamples, seed))) for features, _ in pairs]
+    gaps = drawn[0] - drawn[1]
+    low, high = np.quantile(gaps, [0.025, 0.975]) - gaps.mean() + (first - second)
+    return {"value": first - second, "low": float(low), "high": float(high), "n": len(ours)}
+
+
 def _shape(real: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean (D,) and root of the covariance (D, D) of real features: all that a distance needs of them."""
     centered = real - real.mean(0)

@@ -66,12 +66,24 @@ def miou_difference(
 ) -> Estimate:
     """ "miou" of `alignment_miou` of the first set of labels less that of the second, for the same n layouts.
 
-    Both sets meet the same images in every draw of the interval, so that what is hard for both does not count.
-    Raises DataError as `confusion`.
+    See `pair_miou_difference`.
     """
-    pairs = (_checked(layouts, seen, classes.num_classes) for seen in (first, second))
+    return pair_miou_difference((layouts, first), (layouts, second), classes, seed)
+
+
+def pair_miou_difference(
+    ours: tuple[np.ndarray, np.ndarray], theirs: tuple[np.ndarray, np.ndarray], classes: ClassTable, seed: int = 0
+) -> Estimate:
+    """ "miou" of `alignment_miou` of our layouts and what is seen in our images less theirs, of the same n captions.
+
+    Both sides have the same captions in every draw of the interval, so that what is hard for both does not count.
+    Raises DataError as `confusion`, and where the two have other numbers of images.
+    """
+    pairs = [_checked(*pair, classes.num_classes) for pair in (ours, theirs)]
+    count = len(pairs[0][0])
+    if len(pairs[1][0]) != count:
+        raise DataError(f"a difference needs equally many images on both sides, got {count} and {len(pairs[1][0])}")
     overlaps = [_labeled_overlaps(*pair, classes) for pair in pairs]
-    count = len(layouts)
     if not count:
         return undefined()
 

@@ -5,7 +5,8 @@ C2  Its growth as pairs get fewer.
 C3  C1 at equal core-minutes: an image-only step is shorter, so that model is trained for more steps.
 C4  Alignment of image and layout (mIoU), joint model minus two-stage model and minus pixel classifier.
 
-Beside them what C1 is on small classes, of which the paper says that they gain most (Fig. 6b).
+Beside them what C1 is on small classes, of which the paper says that they gain most (Fig. 6b), and whether the joint
+model's curve over guidance lies below the other's (Fig. 6a, 7). These two were added after C1 to C4 had been computed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from scipy.special import ndtri
 from gcdp.experiments.profile import Profile
 from gcdp.experiments.records import EvaluationRecord
 from gcdp.experiments.study_classes import minor_gains
+from gcdp.experiments.study_curves import at_no_larger_distance, on_validation
 from gcdp.experiments.study_measures import compare, estimate, growth_of_difference, seeds_of, sizes_of, stacked
 from gcdp.experiments.study_record import Study
 
@@ -37,9 +39,9 @@ def claims(
 
     Returns {"C1": {pairs: {measure: estimate}}, "C2": {measure: {"per_halving", "smallest_minus_all", "pairs"}},
     "C3": {model: {measure: estimate}}, "C4": {model: estimate}, "settings": {model: {measure: estimate}}, "minor":
-    `minor_gains` of the classes `minor` on all pairs}: estimates of differences, ours minus theirs, each with the
-    number of captions "n" and of "seeds". "settings" are models of another process, joint or not. What was not
-    trained, or does not apply, is absent.
+    `minor_gains` of the classes `minor` on all pairs, "no_larger_distance": {pairs: `at_no_larger_distance`}}:
+    estimates of differences, ours minus theirs, each with the number of captions "n" and of "seeds". "settings" are
+    models of another process, joint or not. What was not trained, or does not apply, is absent.
     """
     plan = profile.study
     ours, theirs = plan.models[:2]
@@ -52,6 +54,7 @@ def claims(
         if sizes and seeds_of(study, ours, sizes[-1], model, sizes[-1])
     }
     process = profile.diffusion_for(theirs)
+    validated = on_validation(study)
     longer = {m for m in plan.full_size if not profile.model(m).layout and profile.diffusion_for(m) == process}
     return {
         "C1": {str(pairs): compare(study, ours, theirs, pairs, keys) for pairs in sizes},
@@ -60,6 +63,7 @@ def claims(
         "C4": _aligned(study, ours, sizes[-1], evaluations) if sizes else {},
         "settings": {model: found for model, found in at_all.items() if model not in longer},
         "minor": minor_gains(study, ours, theirs, sizes[-1], minor) if sizes else {},
+        "no_larger_distance": {str(pairs): at_no_larger_distance(validated, ours, theirs, pairs) for pairs in sizes},
     }
 
 

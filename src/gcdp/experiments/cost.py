@@ -80,6 +80,7 @@ def works(profile: Profile) -> list[Work]:
         found += [seen.evaluation(each["model"]) for each in _of(chosen["evaluations"], domain)]
         found += seen.super_resolution() if domain in chosen["enlargings"] else []
         found += seen.directions() if domain in chosen["outpaintings"] else []
+        found += seen.guidance() if domain in chosen["guidances"] else []
     return found
 
 
@@ -264,6 +265,15 @@ class Costing:
             drawn = (len(chosen.leads) + 3) * count + (len(chosen.leads) + 2) * self.named * chosen.swaps
             found += [self._drawn("directions", "paths", chosen.any, [(chosen.path_guidance, drawn)])]
         return found
+
+    def guidance(self) -> list[Work]:
+        """Every scale of the image with every scale of the layout, and the two chosen pairs of scales."""
+        plan = self.profile.guidance
+        if self.profile.released:
+            return []
+        grid = len(plan.scales or self.profile.sampling.guidances) ** 2
+        wanted = [(GUIDED, grid * plan.num_val + 2 * plan.num_samples)]
+        return [self._drawn("drawing", "guidance of each half", plan.model, wanted)]
 
     def _drawn(self, stage: str, about: str, model: str, wanted: list[tuple[float, float]]) -> Work:
         """Pairs of a model at scales of guidance, as (scale, number), and their pixels on disk."""

@@ -26,14 +26,14 @@ from gcdp.experiments.sections import (
     StudyConfig,
     TextConfig,
 )
-from gcdp.experiments.sections_figures import DirectionsConfig, FeaturesConfig, StrokesConfig
+from gcdp.experiments.sections_figures import DirectionsConfig, FeaturesConfig, GuidanceConfig, StrokesConfig
 from gcdp.network.unet import UNetConfig
 from gcdp.training.recipe import TIMES, TrainConfig
 from gcdp.validation import build, require_one_of, require_range, to_dict
 
 CHANGEABLE = (
     "models", "diffusion", "unet", "train", "sampling", "sample", "referee", "evaluate", "study", "features",
-    "directions", "strokes",
+    "directions", "guidance", "strokes",
 )  # fmt: skip
 
 ENLARGING = ("enlarger", "cascade", "resized")  # kinds of models of domains that enlarge others
@@ -42,13 +42,14 @@ WITHOUT_FIGURES = {
     "study": StudyConfig(),
     "features": FeaturesConfig(),
     "directions": DirectionsConfig(),
+    "guidance": GuidanceConfig(),
     "strokes": StrokesConfig(),
 }
 
 __all__ = [
-    "SPLITS", "DataConfig", "DirectionsConfig", "EvaluateConfig", "FeaturesConfig", "ModelConfig", "Profile",
-    "RefereeConfig", "SampleConfig", "SamplingConfig", "StrokesConfig", "StudyConfig", "TextConfig", "TrainConfig",
-    "load_profile", "repository_root",
+    "SPLITS", "DataConfig", "DirectionsConfig", "EvaluateConfig", "FeaturesConfig", "GuidanceConfig", "ModelConfig",
+    "Profile", "RefereeConfig", "SampleConfig", "SamplingConfig", "StrokesConfig", "StudyConfig", "TextConfig",
+    "TrainConfig", "load_profile", "repository_root",
 ]  # fmt: skip
 
 
@@ -70,6 +71,7 @@ class Profile:
     study: StudyConfig = StudyConfig()
     features: FeaturesConfig = FeaturesConfig()
     directions: DirectionsConfig = DirectionsConfig()
+    guidance: GuidanceConfig = GuidanceConfig()
     strokes: StrokesConfig = StrokesConfig()
     released: str = ""  # profile whose weights are released in weights/; empty: train from scratch
     short_run: int = 0  # steps of the demonstration run beside released weights
@@ -82,6 +84,7 @@ class Profile:
             self.model(name)
         self._check_features()
         self._check_directions()
+        self._check_guidance()
         self._check_strokes()
         for name, data in self.domains.items():
             unet = self.for_domain(name).unet
@@ -179,6 +182,13 @@ class Profile:
                 raise ConfigError(f"directions.{role}: '{name}' must be trained with {needed}: name one that is")
             if (recipe.labeled < 1) != (role == "few_layouts"):
                 raise ConfigError(f"directions.{role}: '{name}' has labeled {recipe.labeled:g}: name another model")
+
+    def _check_guidance(self) -> None:
+        """Refuse a model that has but one half to guide."""
+        if name := self.guidance.model:
+            model = self.model(name)
+            if not (model.image and model.layout) or model.kind != "diffusion":
+                raise ConfigError(f"guidance.model: '{name}' must be a diffusion of both halves: name one that is")
 
     def _check_strokes(self) -> None:
         """Refuse models that cannot be painted with as their role says."""

@@ -1,4 +1,4 @@
-"""The sections of a profile that decide one figure each: `features` of Fig. 8, `directions` of Fig. 9, `strokes`."""
+"""The sections of a profile that decide one figure each: `features`, `directions`, `guidance`, `strokes`."""
 
 from __future__ import annotations
 
@@ -106,6 +106,29 @@ class DirectionsConfig:
     def networks(self) -> dict[str, str]:
         """`models` of which one network is compared; those of `few_layouts` are trained with several seeds."""
         return {role: model for role, model in self.models.items() if role != "few_layouts"}
+
+
+@dataclass(frozen=True)
+class GuidanceConfig:
+    """Guidance of each half, `guidance_halves`.
+
+    Args:
+        model: a model of both halves; empty: the question is not asked.
+        scales: of the image and of the layout, each with each; empty: those of `sampling.guidances`.
+        num_val: validation captions that the scales are chosen on; `num_samples`: test captions of the chosen ones.
+    """
+
+    model: str = ""
+    scales: tuple[float, ...] = ()
+    num_val: int = 128
+    num_samples: int = 500
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_range(self, "num_val num_samples", 2)
+        require_range(self, "scales seed", 0)
+        if list(self.scales) != sorted(set(self.scales)):
+            raise ConfigError(f"scales must rise, got {list(self.scales)}")
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ COMMENTS = {
     "features": "Networks that Fig. 8 looks into; released records below weights/, README.md without them.",
     "outpaintings": "Networks that draw one half given the other, for Fig. 9; released records as above.",
     "directions": "Those of Fig. 9 with a network that answers in any direction.",
+    "guidances": "Networks whose halves are guided apart, for guidance_halves; released records as above.",
     "strokes": "Networks that draw after strokes, for strokes_gradop; released records as above.",
     "enlargings": "Domains with super-resolution: two networks, below results/<profile>/models.",
     "report": "Metrics of figures that not every profile has; where it has none, their notebook stands for them.",
@@ -51,8 +52,8 @@ NETWORK = "model.safetensors"
 UNRELEASED = "README.md"  # of weights/: a path that is always there and decides nothing
 # Sections with one entry a line.
 FLAT = (
-    "referees", "studies", "features", "outpaintings", "directions", "strokes", "enlargings", "report", "models",
-    "samples", "evaluations",
+    "referees", "studies", "features", "outpaintings", "directions", "guidances", "strokes", "enlargings", "report",
+    "models", "samples", "evaluations",
 )  # fmt: skip
 
 REPORTED = {  # folder of metrics -> section of its stages, and their notebook
@@ -61,6 +62,7 @@ REPORTED = {  # folder of metrics -> section of its stages, and their notebook
     "outpainting": ("outpaintings", "fig9_outpainting"),
     "any_direction": ("directions", "any_direction"),
     "super_resolution": ("enlargings", "super_resolution"),
+    "guidance": ("guidances", "guidance_halves"),
     "strokes": ("strokes", "strokes_gradop"),
 }
 
@@ -107,6 +109,7 @@ def selection(profile: Profile) -> dict[str, Any]:
             domain: _outpaintings(view, domain) for domain, view in seen.items() if view.directions.diagonal
         },
         "directions": {domain: _directions(view, domain) for domain, view in seen.items() if view.directions.any},
+        "guidances": {domain: _guidances(view, domain) for domain, view in seen.items() if view.guidance.model},
         "strokes": {domain: _strokes(view, domain) for domain, view in seen.items() if view.strokes.models},
         "enlargings": {
             domain: _enlargings(view, domain) for domain, view in seen.items() if "cascade" in enlarging_models(view)
@@ -147,6 +150,7 @@ def trained_models(profile: Profile) -> list[str]:
     released, the networks that stand in them alone are not needed."""
     live = ("diagonal", "any") if profile.released else profile.directions.networks
     needed = {*_evaluated(profile), *_sampled(profile), *profile.features.models, *profile.strokes.models.values()}
+    needed |= {profile.guidance.model} - {""}
     needed |= {model for role, model in profile.directions.networks.items() if role in live}
     needed |= {part for model in needed for role, part in profile.model(model).parts.items() if role != BASE}
     return [model for model, config in profile.models.items() if model in needed and config.trained]
@@ -163,6 +167,12 @@ def _weights(profile: Profile, domain: str, model: str) -> dict[str, str]:
 def _features(profile: Profile, domain: str) -> dict[str, str]:
     """The two networks of Fig. 8, and the records of those that are not there."""
     return _two_networks(profile, domain, "features", profile.features.models)
+
+
+def _guidances(profile: Profile, domain: str) -> dict[str, str]:
+    """The network, below results/<profile>/models, and its record."""
+    weights = profile.released_name(domain, "guidance") or UNRELEASED
+    return {"domain": domain, "weights": weights, "network": f"{domain}-{profile.guidance.model}"}
 
 
 def _strokes(profile: Profile, domain: str) -> dict[str, str]:

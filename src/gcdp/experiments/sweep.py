@@ -65,9 +65,13 @@ class Sweep:
         decisive |= {"cascade": to_dict(self.model.config)} if isinstance(self.model, Cascade) else {}
         return fingerprint({**decisive, "dtype": self.model.dtype, "code": code})
 
-    def draw(self, guidance: float) -> Samples:
-        """The pairs at one guidance scale for both halves; 0 ignores the text. `settings` hold the identity too."""
-        folder = self.folder / f"guidance-{guidance:g}"
+    def draw(self, guidance: float | tuple[float, float]) -> Samples:
+        """The pairs at one guidance scale for both halves, or (image, layout); 0 ignores the text.
+
+        `settings` hold the identity too.
+        """
+        scales = guidance if isinstance(guidance, tuple) else (guidance,)
+        folder = self.folder / "-".join(("guidance", *(f"{scale:g}" for scale in scales)))
         kept = self._kept(folder)
         if kept is not None:
             return kept
@@ -112,7 +116,11 @@ class Sweep:
         return joined(parts).rows([known[pair] for pair in asked])
 
     def _sample(
-        self, captions: list[str], guidance: float, seed: int | list[int], rows: list[int] | slice = slice(None)
+        self,
+        captions: list[str],
+        guidance: float | tuple[float, float],
+        seed: int | list[int],
+        rows: list[int] | slice = slice(None),
     ) -> Samples:
         """Pairs drawn by the model; by all processes of a launch, where there are several."""
         rank, processes = place_in_launch()

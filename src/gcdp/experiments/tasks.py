@@ -1,4 +1,4 @@
-"""The tasks behind a profile, in order of importance: data, referees, trainings, scores, Fig. 8, Fig. 9 and strokes.
+"""The tasks behind a profile, in order of importance: data, referees, trainings, scores, then the records of figures.
 
 A task is done when what it leaves on disk is there and is that of now. So a list of tasks goes on where it stopped,
 whoever did the first part of it.
@@ -23,6 +23,7 @@ from gcdp.experiments.features import compute, own_trial, planned
 from gcdp.experiments.features import current as current_features
 from gcdp.experiments.features_grid import FeatureGrid
 from gcdp.experiments.few_layouts import arm_run, arm_trials, train_arm
+from gcdp.experiments.guidance_record import make_guidance
 from gcdp.experiments.models import fit
 from gcdp.experiments.profile import Profile
 from gcdp.experiments.referees import make_referees, open_referee, seen_area
@@ -35,7 +36,7 @@ from gcdp.experiments.study_record import Trial
 from gcdp.experiments.study_scoring import Scoring, current, study_identity
 from gcdp.toy.worlds import WORLDS
 
-KINDS = ("data", "referees", "train", "validate", "test", "features", "directions", "strokes")
+KINDS = ("data", "referees", "train", "validate", "test", "features", "directions", "guidance", "strokes")
 PASS = {"validate": "validation", "test": "test"}
 
 
@@ -69,8 +70,8 @@ def plan(profiles: dict[str, Profile]) -> list[Task]:
     """All other tasks, the most important first; those of the domains take turns.
 
     Per domain: the referees; all models with the first seed on all pairs; the other models of the pipeline; further
-    seeds; fewer pairs; halves drawn given the other, and what is trained for their record alone; features; strokes.
-    Networks are scored as soon as they are trained. The data must be there.
+    seeds; fewer pairs; halves drawn given the other, and what is trained for their record alone; features; guidance of
+    each half; strokes. Networks are scored as soon as they are trained. The data must be there.
     """
     turns = zip_longest(*(_domain_plan(profile, domain) for domain, profile in profiles.items()))
     return [task for task in chain.from_iterable(turns) if task is not None]
@@ -92,6 +93,7 @@ def _domain_plan(profile: Profile, domain: str) -> list[Task]:
         *(tasks if repeated else [*tasks, *others]),
         *_direction_tasks(profile, domain),
         *_feature_tasks(profile, domain),
+        *([Task(domain, "guidance")] if profile.guidance.model else []),
         *([Task(domain, "strokes")] if profile.strokes.models else []),
     ]
 
@@ -129,6 +131,8 @@ def needs(profile: Profile, task: Task) -> set[Task]:
         arms = {other for other in _direction_tasks(profile, task.domain) if other.trial}
         networks = {_own_training(profile, task.domain, model) for model in profile.directions.networks.values()}
         return {Task(task.domain, "referees"), *arms, *networks}
+    if task.kind == "guidance":
+        return {Task(task.domain, "referees"), _own_training(profile, task.domain, profile.guidance.model)}
     if task.kind == "strokes":
         networks = {_own_training(profile, task.domain, model) for model in profile.strokes.models.values()}
         return {Task(task.domain, "referees"), *networks}
@@ -152,17 +156,17 @@ def training(profile: Profile, task: Task) -> Run:
 def is_done(profile: Profile, task: Task) -> bool:
     """Whether what a task leaves is there, and is that of now; asked once the tasks that it needs are done.
 
-    Of referees and of the records of Fig. 9 and of strokes it is never said: `make_referees`, `make_directions` and
-    `make_strokes` keep what is that of now. Asking computes on a GPU for a record, and a process that has used one
-    cannot start others that do. Raises CheckpointError where a network is there that was trained in another way,
-    DataError where data cannot be read that no program can draw anew.
+    Of referees and of the records of Fig. 9, of guidance and of strokes it is never said: `make_referees` and the like
+    keep what is that of now. Asking computes on a GPU for a record, and a process that has used one cannot start others
+    that do. Raises CheckpointError where a network is there that was trained in another way, DataError where data
+    cannot be read that no program can draw anew.
     """
     domain, trial = task.domain, task.trial
     if task.kind == "data":
         return _has_data(profile, domain)
     if task.kind == "train":
         return is_trained(profile, domain, trial.model if trial else task.model, training(profile, task))
-    if task.kind in ("referees", "strokes") or (task.kind == "directions" and not trial):
+    if task.kind in ("referees", "guidance", "strokes") or (task.kind == "directions" and not trial):
         return False
     if task.kind == "features":
         return current_features(FeatureGrid(profile, domain), trial) is not None
@@ -192,6 +196,8 @@ def do(profile: Profile, task: Task) -> None:
         train_arm(profile, domain, task.trial)
     elif task.kind == "directions":
         make_directions(profile, domain, _area(profile, domain))
+    elif task.kind == "guidance":
+        make_guidance(profile, domain, _area(profile, domain))
     elif task.kind == "strokes":
         make_strokes(profile, domain)
     else:

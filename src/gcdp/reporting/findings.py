@@ -16,7 +16,8 @@ from gcdp.reporting.formatting import DASH, difference_text
 from gcdp.reporting.tables import markdown
 from gcdp.storage import read_json
 
-KINDS = ("claim", "features", "outpainting", "any_direction", "super_resolution", "strokes")  # folders of metrics
+# folders of metrics
+KINDS = ("claim", "features", "outpainting", "any_direction", "super_resolution", "guidance", "strokes")
 EVALUATION = "evaluation"  # a folder of metrics as well, of a folder for each domain, with a record for each model
 REPRODUCED, OPPOSITE, OPEN, ABSENT = "reproduced", "opposite", "not decided", "not measured here"
 YES, NO = "yes", "no"  # in place of the first two where the question is our own
@@ -34,7 +35,7 @@ class Finding:
         figure: of the paper, or "–".
         notebook: the source notebook that measures it.
         kind: one of KINDS, or EVALUATION, whose paths start with the model.
-        path: keys of the difference below the domain; "smallest" stands for the smallest number of pairs.
+        path: keys of the difference below the domain; "smallest" and "largest" stand for numbers of pairs.
         minus: keys of a second estimate where the record holds no difference: its value is subtracted, and the
             half-widths of both intervals are added in quadrature, as if the two were independent.
         measure: what the difference is of, with its unit where it has one.
@@ -88,6 +89,7 @@ _FIG_6, _FIG_7 = "fig6_recall_tradeoff", "fig7_clip_tradeoff"
 _TABLE_1 = "table1_image_layout_generation"
 _STROKES = {"notebook": "strokes_gradop", "kind": "strokes", "figure": "–"}
 _DIRECTIONS = {"notebook": "any_direction", "kind": "any_direction", "figure": "–", "source": OURS}
+_GUIDED = {"notebook": "guidance_halves", "kind": "guidance", "figure": "–", "source": OURS}
 _ENLARGED = {"notebook": "super_resolution", "kind": "super_resolution", "figure": "–", "source": OURS}
 
 FINDINGS = (
@@ -105,6 +107,10 @@ FINDINGS = (
            "Fig. 7", _FIG_7, ("alignment",), "text-image score (0 to 100)", digits=1),
     _claim("distance", "Images lie closer to held-out ones.",
            "Fig. 6, 7", _FIG_6, ("frechet",), "Fréchet distance", higher=False),
+    _claim("tradeoff", "At a guidance where images lie no farther from held-out ones, they follow captions better.",
+           "Fig. 6, 7", _FIG_6, ("no_larger_distance", "largest", "j"), "J, on validation captions"),
+    _claim("tradeoff_few", "With few training pairs, too, they do so.",
+           "Fig. 7", _FIG_7, ("no_larger_distance", "smallest", "j"), "J, on validation captions"),
     _claim("effect_few", "With few training pairs, too, images follow their captions better.",
            "Fig. 1, 7", "08_claim", ("C1", "smallest", "effect"), "effect of naming"),
     _claim("distance_few", "With few training pairs, too, images lie closer to held-out ones.",
@@ -151,6 +157,12 @@ FINDINGS = (
     Finding("unlabeled", "Do images without layouts help, where a quarter of the images has one?",
             path=("few_layouts", "differences", "few - alone", "pair_miou"),
             measure="mIoU of image and layout", **_DIRECTIONS),
+    Finding("halves_j", "A guidance scale for each half in place of one: do images follow their captions better?",
+            path=("differences", "j"), measure="J", **_GUIDED),
+    Finding("halves_distance", "Do they lie closer to held-out ones?",
+            path=("differences", "frechet"), measure="Fréchet distance", higher=False, **_GUIDED),
+    Finding("halves_miou", "Do they fit their layouts better?",
+            path=("differences", "miou"), measure="mIoU of image and layout", **_GUIDED),
     Finding("enlarged", "Do pairs enlarged by a second diffusion agree better than interpolated ones?",
             path=("from_drawn", "cascade", "miou"), minus=("from_drawn", "interpolated", "miou"),
             measure="mIoU of image and layout", **_ENLARGED),
@@ -227,13 +239,18 @@ def row_of(rows: Sequence[Mapping[str, Any]], key: str) -> Mapping[str, Any]:
 
 
 def _at(record: Any, path: tuple[str, ...]) -> dict[str, Any] | None:
-    """What lies at `path`, where "smallest" is the smallest of numeric keys if there are several; None if nothing."""
+    """What lies at `path`; "smallest" is the smallest of numeric keys if there are several, "largest" the largest.
+
+    None if nothing lies there.
+    """
     for key in path:
         if not isinstance(record, Mapping) or not record:
             return None
         if key == "smallest":
             sizes = sorted(record, key=int)
             key = sizes[0] if len(sizes) > 1 else ""
+        elif key == "largest":
+            key = max(record, key=int)
         record = record.get(key)
     return record if isinstance(record, Mapping) and record.get("value") is not None else None
 

@@ -71,6 +71,7 @@ SECTIONS = (
         Picture("fig1_attribute_recall_*", "Recall of each attribute that captions name.", "fig1_attribute_recall"),
         Picture("fig7_clip_tradeoff_*", "Text-image score against distance, one panel for each share of the pairs.",
                 "fig7_clip_tradeoff"),
+        Picture("guidance_halves_*", "One guidance scale for both halves, or one for each.", "guidance_halves"),
     )),
     Section("Inside the network", (
         Picture("fig8_kmeans_*", "K-means of internal features at rising noise, joint and image-only model.",

@@ -18,11 +18,16 @@ from gcdp.reporting.tables import marked
 LEAST = 1e-5  # smallest share of pixels that a logarithmic axis shows
 
 
-def distance_figure(curves: Mapping[str, GuidanceCurve], ceiling: Scores, keys: Sequence[str], title: str) -> Figure:
-    """Fréchet distance over each of `keys`; dotted: what the referee finds in held-out pairs."""
+def distance_figure(
+    curves: Mapping[str, GuidanceCurve], ceiling: Scores, keys: Sequence[str], title: str, once: Container[str] = ()
+) -> Figure:
+    """Fréchet distance over each of `keys`; dotted: what the referee finds in held-out pairs.
+
+    `once`: models of a single training, where others have several.
+    """
     figure, axes = panels(1, len(keys), height=3.9, sharey=True, title=title)
     for panel, key in zip(axes[0], keys):
-        tradeoff(panel, curves, key, "frechet")
+        tradeoff(panel, curves, key, "frechet", once)
         _dotted(panel, ceiling, key)
     axes[0, 0].set(ylabel=axis_name("frechet", ceiling, 3.0))
     legend_below(figure)

@@ -3,6 +3,7 @@
 import json
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -317,6 +318,15 @@ def test_folders_that_cannot_be_loaded_say_why(folder, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(cut)
     with pytest.raises(CheckpointError, match="checksum"):
         gcdp.load_pipeline(tmp_path)
+
+
+def test_the_folder_of_a_referee_and_a_wrong_keyword_are_named(folder):
+    repository = Path(__file__).resolve().parents[2]
+    with pytest.raises(CheckpointError, match=r"referee.config\.json describes a network that draws nothing"):
+        gcdp.load_pipeline(repository / "weights" / "toy-streets-referee")
+    pipeline = gcdp.load_pipeline(folder, device="cpu")
+    with pytest.raises(ConfigError, match=r"sample has no setting 'device': .* are settings of load_pipeline"):
+        pipeline.sample("Cars.", device="cpu")
 
 
 def test_an_unknown_encoder_is_refused_before_anything_is_drawn(tmp_path):

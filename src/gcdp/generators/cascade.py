@@ -15,11 +15,18 @@ from gcdp.data.enlarging import FACTOR
 from gcdp.data.images import to_tensor
 from gcdp.diffusion.enlarging import SAMPLING_LEVEL, condition
 from gcdp.diffusion.joint import GaussianCategoricalDiffusion
-from gcdp.diffusion.sampling import FINALS, Guidance, Noise, ReverseProcess, ReverseSettings
+from gcdp.diffusion.sampling import FINALS, Guidance, Noise, ReverseProcess
 from gcdp.errors import ConfigError, DataError
 from gcdp.generators.composed import Composed
 from gcdp.generators.guided import GuidedNetwork
-from gcdp.generators.pipeline import Pipeline, arrays, batches_shown, checked_captions, seeds_of_call
+from gcdp.generators.pipeline import (
+    Pipeline,
+    arrays,
+    batches_shown,
+    checked_captions,
+    reverse_settings,
+    seeds_of_call,
+)
 from gcdp.generators.samples import Samples
 from gcdp.network.unet import LowResolution, UNet
 from gcdp.training.checkpoint import ModelCard
@@ -98,7 +105,7 @@ class Enlarger:
         out of range.
         """
         captions, guidance = checked_captions(captions), Guidance.of(guidance)
-        settings = ReverseSettings(num_steps, **reverse)
+        settings = reverse_settings(num_steps, reverse)
         seeds = seeds_of_call(seed, len(captions))
         if not 0 <= level <= 1:
             raise ConfigError(f"level must lie in 0..1, got {level!r}")

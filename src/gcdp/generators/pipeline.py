@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from numbers import Integral
 from typing import Any
@@ -130,7 +130,7 @@ class Pipeline:
         captions = checked_captions(captions)
         seeds = seeds_of_call(seed, len(captions))
         guidance = Guidance.of(guidance)
-        settings = ReverseSettings(num_steps, **reverse)
+        settings = reverse_settings(num_steps, reverse)
         halves = {"images": images, "layouts": layouts, "mask_images": mask_images, "mask_layouts": mask_layouts}
         given = read_given(self.card, self.process, self.device, len(captions), halves)
         route = self._route(given, num_steps, path, resamplings)
@@ -211,6 +211,17 @@ class Pipeline:
 def arrays(x: Tensor | None, y: Tensor | None) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Images (B, 3, H, W) in [-1, 1] and labels (B, H, W) -> uint8 (B, H, W, 3) and (B, H, W), None where None."""
     return None if x is None else to_uint8(x), None if y is None else y.byte().cpu().numpy()
+
+
+def reverse_settings(num_steps: int, given: dict[str, Any]) -> ReverseSettings:
+    """The settings of a call of `sample`. Raises ConfigError for a keyword that is none of them."""
+    known = [field.name for field in fields(ReverseSettings)]
+    if unknown := sorted(set(given) - set(known)):
+        raise ConfigError(
+            f"sample has no setting '{unknown[0]}': those of the reverse process are {', '.join(known)}; device and "
+            "dtype are settings of load_pipeline"
+        )
+    return ReverseSettings(num_steps, **given)
 
 
 def checked_captions(captions: str | Sequence[str]) -> list[str]:

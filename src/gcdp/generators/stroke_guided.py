@@ -17,11 +17,18 @@ from gcdp.data.enlarging import FACTOR
 from gcdp.data.images import to_tensor
 from gcdp.diffusion import strokes as methods
 from gcdp.diffusion.outpainting import Known
-from gcdp.diffusion.sampling import Guidance, Noise, Pair, ReverseSettings, Walker
+from gcdp.diffusion.sampling import Guidance, Noise, Pair, Walker
 from gcdp.errors import ConfigError, DataError
 from gcdp.generators.cascade import Cascade
 from gcdp.generators.painting import Blur, Distance, Painting, descend, masked_mse
-from gcdp.generators.pipeline import Pipeline, arrays, batches_shown, checked_captions, seeds_of_call
+from gcdp.generators.pipeline import (
+    Pipeline,
+    arrays,
+    batches_shown,
+    checked_captions,
+    reverse_settings,
+    seeds_of_call,
+)
 from gcdp.generators.samples import Samples
 from gcdp.generators.stroke_names import context_with_names, told_names
 from gcdp.generators.strokes import UNNAMED, Strokes
@@ -112,7 +119,7 @@ def paint(
     captions, guidance = checked_captions(captions), Guidance.of(guidance)
     seeds = seeds_of_call(seed, len(captions))
     strokes, ways = _checked(model, strokes, len(captions)), _ways(model, strokes, guide.naming)
-    settings = ReverseSettings(num_steps, **{**reverse, **model.fixed_settings})
+    settings = reverse_settings(num_steps, {**reverse, **model.fixed_settings})
     batch = _Batch(model, guide, ways, settings, guidance, painting or Blur.at(model.card.size[0]), distance)
     size, drawn = model.network.batch_size(guidance), []
     for start in batches_shown(range(0, len(captions), size), progress):

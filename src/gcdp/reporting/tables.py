@@ -32,7 +32,8 @@ def table_rows(records: Mapping[str, EvaluationRecord], referee: RefereeRecord) 
     """Rows of Table 1, keys TABLE_1_COLUMNS: held-out pairs, our models by both protocols, the paper's numbers.
 
     The paper's are of streets; a domain whose captions name attributes does without them. Measures of text are marked
-    "unreadable" where images lie too far from held-out ones for the referee to read.
+    "unreadable" where images lie too far from held-out ones for the referee to read, and with "*" where fewer than
+    `FEWEST` captions are behind them.
     """
     real = {"model": "held-out pairs, half against half", "source": "this run", "protocol": "ceiling"}
     rows = [{**real, "n": str(referee.n), **_measures(referee.ceiling, referee)}]
@@ -59,10 +60,11 @@ def _budget(training: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _measures(scores: Scores, referee: RefereeRecord) -> dict[str, str]:
-    unreadable = referee.unreadable(scores)
-    return {each.column: measure_text(scores, key, unreadable) for key, each in MEASURES.items()} | {
-        "FSD_of": scores.fsd_of
-    }
+    unreadable, found = referee.unreadable(scores), {"FSD_of": scores.fsd_of}
+    for key, measure in MEASURES.items():
+        n = scores[key]["n"] if measure.of_text and scores.value(key) is not None else None
+        found[measure.column] = marked(measure_text(scores, key, unreadable), n)
+    return found
 
 
 def measure_text(scores: Scores, key: str, unreadable: bool) -> str:

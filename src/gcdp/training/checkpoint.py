@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -83,8 +84,30 @@ def save_model(folder: Path, weights: dict[str, Tensor], card: ModelCard) -> Non
 
 
 def load_card(folder: Path) -> ModelCard:
-    """Read config.json of a model folder. Raises CheckpointError if it is missing, damaged or was edited."""
-    return ModelCard.from_dict(GUARD.read(folder), str(Path(folder) / GUARD.card))
+    """Read config.json of a model folder.
+
+    Raises CheckpointError if it is missing, damaged or was edited, or is the card of something else, a referee say.
+    """
+    path = Path(folder) / GUARD.card
+    try:
+        content = GUARD.read(folder)
+    except CheckpointError:
+        if _is_of_something_else(path):
+            raise CheckpointError(
+                f"{path} describes a network that draws nothing: give the folder of a model, as "
+                "weights/toy-streets-joint is one"
+            ) from None
+        raise
+    return ModelCard.from_dict(content, str(path))
+
+
+def _is_of_something_else(path: Path) -> bool:
+    """Whether a card is whole, but has no network that draws."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and "hash" in content and "unet" not in content
 
 
 def load_model(folder: Path, expected: ModelCard | None = None):

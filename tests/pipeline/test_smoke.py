@@ -46,6 +46,7 @@ def test_every_stage_leaves_its_figures_metrics_and_executed_notebook(repository
         **dict.fromkeys(("fig9_outpainting", "fig9_noise", "fig9_calls"), ("streets", "faces")),
         **dict.fromkeys((f"any_direction_{part}" for part in ("drawn", "calls", "paths")), ("streets", "faces")),
         **dict.fromkeys(listed, ("streets",)),
+        **dict.fromkeys(("guidance_halves", "guidance_drawn"), ("streets",)),
         "super_resolution": ("streets_large",),
         **dict.fromkeys(described, ("faces",)),
     }.items():

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from gcdp.evaluation.measures import MEASURES
 from gcdp.reporting.figures import side
 from gcdp.reporting.formatting import estimate_text, number_text
-from gcdp.reporting.plotting import GREEN, VERMILION, legend_below, panels
+from gcdp.reporting.plotting import GREEN, VERMILION, entitle, legend_below, panels
 
 MARKS = {"alike": VERMILION, "apart": GREEN}  # color of the frame around a chosen point
 WORDS = {"alike": "best of equal scales", "apart": "best of all"}
@@ -22,7 +22,7 @@ Grid = Sequence[Mapping[str, Any]]
 
 def grid_figure(grid: Grid, chosen: Mapping[str, tuple[float, float]], keys: Sequence[str], title: str) -> Figure:
     """A map of each of `keys` over both scales, its values written in; lighter is better, frames mark `chosen`."""
-    figure, axes = panels(1, len(keys), height=2.9, title=title)
+    figure, axes = panels(1, len(keys), height=2.8, title=title, letters=False)
     for panel, key in zip(axes[0], keys, strict=True):
         _map(panel, grid, key)
         for name, (image, layout) in chosen.items():
@@ -53,7 +53,8 @@ def _map(panel: Axes, grid: Grid, key: str) -> None:
     panel.set_xticks(range(len(scales)), names)
     panel.set_yticks(range(len(scales)), names)
     panel.grid(False)
-    panel.set(xlabel=f"guidance of the layout\n\n{MEASURES[key].column.replace('_', ' ')} ({side(key)})")
+    panel.set_xlabel("guidance of the layout")
+    entitle(panel, f"{MEASURES[key].column.replace('_', ' ')} ({side(key)})")
 
 
 def _scales(grid: Grid) -> list[float]:

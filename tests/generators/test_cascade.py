@@ -133,3 +133,8 @@ def test_what_does_not_fit_the_network_is_refused(cascade, given, error, message
 def test_known_halves_are_refused(cascade):
     with pytest.raises(ConfigError, match="a cascade draws both halves: leave layouts out"):
         cascade.sample(CAPTIONS[:3], 2, layouts=pairs()[1])
+
+
+def test_the_second_network_alone_says_what_it_needs(cascade):
+    with pytest.raises(ConfigError, match="this network enlarges pairs: call `enlarge` with them, or load a folder"):
+        cascade.enlarger.sample(CAPTIONS[:1], guidance=2.0)

@@ -81,8 +81,8 @@ class Enlarger:
     def sample(self, captions: str | Sequence[str], **settings: Any) -> Samples:
         """Always raises ConfigError, which says how such a network is used: it draws nothing from captions alone."""
         raise ConfigError(
-            "this network enlarges pairs: call `enlarge` with them, or load a folder that holds a first network in base/ "
-            "and this one in enlarger/"
+            "this network enlarges pairs: call `enlarge` with them, or load a folder that holds a first network in "
+            "base/ and this one in enlarger/"
         )
 
     @torch.inference_mode()

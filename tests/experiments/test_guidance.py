@@ -17,7 +17,6 @@ from worlds.places import leave_network, make_repository
 
 import gcdp.experiments.guidance as guidance
 import gcdp.experiments.guidance_record as guidance_record
-from gcdp.diffusion.sampling import sample_seeds
 from gcdp.errors import CheckpointError, ConfigError, DataError
 from gcdp.evaluation.referees.segmenter import Reading
 from gcdp.experiments.guidance import GuidedHalves, choose
@@ -28,12 +27,13 @@ from gcdp.experiments.profile import load_profile
 from gcdp.experiments.referees import Referees
 from gcdp.experiments.runs import prepare_run
 from gcdp.experiments.tasks import Task, do, is_done, needs, plan
+from gcdp.generators.pipeline import seeds_of_call
 from gcdp.generators.samples import Samples
 from gcdp.training.checkpoint import save_model, with_training
 from gcdp.validation import to_dict
 
 RELEASE_TOOL = Path(__file__).resolve().parents[2] / "tools" / "release_weights.py"
-SECTION = {"model": "joint", "scales": [1.0, 3.0], "num_val": 2, "num_samples": 2}
+SECTION = {"model": "joint", "scales": [1.0, 3.0], "num_val": 2, "num_samples": 2, "swaps": 1}
 PROFILE = {"guidance": SECTION, "sampling": {"num_steps": 5}}
 AREA = 1
 
@@ -56,7 +56,7 @@ def place(repository, monkeypatch):
         layouts = rng.integers(19, size=(len(captions), 8, 16), dtype=np.uint8)
         shown = np.where(rng.random(layouts.shape) < 1 / guidance[0], 19, layouts)
         images = np.stack([shown, *[np.full_like(shown, 10 * guidance[1])] * 2], -1).astype(np.uint8)
-        return Samples(images, layouts, list(captions), sample_seeds(seed, len(captions)), {})
+        return Samples(images, layouts, list(captions), seeds_of_call(seed, len(captions)), {})
 
     leave_network(prepare_run(profile, "streets", "joint"))
     monkeypatch.setattr(guidance, "open_model", lambda *which: SimpleNamespace(sample=sample, dtype="float32"))
@@ -95,10 +95,13 @@ def test_every_scale_meets_every_scale_once(place):
 def test_what_was_chosen_is_compared_caption_by_caption(place):
     halves = GuidedHalves(place.profile, "streets", AREA)
     tested, differences = halves.tested({"alike": (1.0, 1.0), "apart": (3.0, 1.0)})
-    assert set(tested) == {"alike", "apart"} and len(place.drawn) == 2
+    assert set(tested) == {"alike", "apart"} and {scales for scales, _ in place.drawn} == {(1.0, 1.0), (3.0, 1.0)}
+    assert len(place.drawn) == 4  # captions, and those with and without a label
     for key in ("miou", "frechet"):
         ends = [tested[name]["measures"][key]["value"] for name in ("apart", "alike")]
         assert differences[key]["value"] == pytest.approx(ends[0] - ends[1]) and differences[key]["n"] == 2
+    effects = [tested[name]["measures"]["effect"]["value"] for name in ("apart", "alike")]
+    assert differences["effect"]["value"] == pytest.approx(effects[0] - effects[1])
     assert differences["miou"]["value"] > 0.1  # the image was guided more
     same, nothing = halves.tested({"alike": (3.0, 1.0), "apart": (3.0, 1.0)})
     assert same["alike"] == same["apart"] and nothing["miou"]["value"] == nothing["frechet"]["value"] == 0

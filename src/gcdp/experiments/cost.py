@@ -272,7 +272,7 @@ class Costing:
         if self.profile.released:
             return []
         grid = len(plan.scales or self.profile.sampling.guidances) ** 2
-        wanted = [(GUIDED, grid * plan.num_val + 2 * plan.num_samples)]
+        wanted = [(GUIDED, grid * plan.num_val + 2 * (plan.num_samples + self.named * plan.swaps))]
         return [self._drawn("drawing", "guidance of each half", plan.model, wanted)]
 
     def _drawn(self, stage: str, about: str, model: str, wanted: list[tuple[float, float]]) -> Work:

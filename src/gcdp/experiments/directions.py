@@ -22,7 +22,7 @@ from gcdp.evaluation.scores import RealReference, Scores
 from gcdp.evaluation.statistics import Estimate
 from gcdp.experiments.datasets import held_out
 from gcdp.experiments.directions_methods import Method, image_methods, layout_methods
-from gcdp.experiments.effects import SwapBits, read_swaps
+from gcdp.experiments.effects import SwapBits, effect_difference, read_swaps
 from gcdp.experiments.models import model_folder, open_model
 from gcdp.experiments.profile import Profile
 from gcdp.experiments.referee_training import UNSPOILED, train_segmenter
@@ -136,7 +136,7 @@ class Directions:
         for name in ALONE:
             rows[name], _ = self._path(f"path-{name}", "any", name, swaps=name == "image_alone")
         base = swaps["0"]
-        differences = {key: _effect_difference(bits, base) for key, bits in swaps.items() if key != "0"}
+        differences = {key: effect_difference(bits, base) for key, bits in swaps.items() if key != "0"}
         return rows, differences
 
     def pairs(self, role: str, folder: Path | None, name: str) -> Scores:
@@ -224,9 +224,3 @@ class Directions:
             held, known = seen_matrix(layouts, classes), np.ones(classes.num_classes)
         found = correspondence(named, held, label_weights(named) * known)["j"]
         return {"j_layouts": found, "fsd": frechet.fsd(layouts, self.real.layouts, classes.num_classes)}
-
-
-def _effect_difference(ours: SwapBits, theirs: SwapBits) -> Estimate:
-    """Effect of naming of one drawing less that of another; it is linear in what is seen."""
-    change = ours.seen.astype(np.float64) - theirs.seen
-    return effect(ours.swaps, *change, ours.weights)["effect"]

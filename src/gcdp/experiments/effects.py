@@ -16,6 +16,7 @@ from gcdp.evaluation.attribute_groups import layout_bits
 from gcdp.evaluation.correspondence import label_weights, named_matrix, seen_matrix
 from gcdp.evaluation.naming import Swaps, effect, plan_swaps, seen_labels
 from gcdp.evaluation.scores import Scores
+from gcdp.evaluation.statistics import Estimate
 from gcdp.experiments.datasets import HeldOut
 from gcdp.experiments.referees import Referees
 from gcdp.experiments.sweep import Sweep
@@ -51,7 +52,15 @@ class SwapBits(NamedTuple):
         return replace(scores, measures=measures, effects=effects)
 
 
-def read_swaps(referees: Referees, sweep: Sweep, guidance: float, per_label: int, min_area: int) -> SwapBits:
+def effect_difference(ours: SwapBits, theirs: SwapBits) -> Estimate:
+    """Effect of naming of one drawing less that of another of the same swaps; it is linear in what is seen."""
+    change = ours.seen.astype(np.float64) - theirs.seen
+    return effect(ours.swaps, *change, ours.weights)["effect"]
+
+
+def read_swaps(
+    referees: Referees, sweep: Sweep, guidance: float | tuple[float, float], per_label: int, min_area: int
+) -> SwapBits:
     """Plan, draw and read the swaps of a sweep's captions at one guidance, `per_label` for every label.
 
     A class is seen from `min_area` pixels on.

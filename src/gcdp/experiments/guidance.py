@@ -5,7 +5,6 @@ The paper guides image and layout alike. They need not be: each is an output of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from gcdp.evaluation.iou import pair_miou_difference
 from gcdp.evaluation.scores import RealReference, Scores
 from gcdp.evaluation.statistics import Estimate
 from gcdp.experiments.datasets import HeldOut, held_out
+from gcdp.experiments.effects import effect_difference, read_swaps
 from gcdp.experiments.models import open_model, weight_files
 from gcdp.experiments.profile import Profile
 from gcdp.experiments.referees import Readings, Referees, open_referees
@@ -24,7 +24,8 @@ from gcdp.experiments.sweep import Sweep
 from gcdp.generators.samples import Samples
 
 KEPT = (
-    "j", "j_layouts", "semantic_recall", "precision", "attribute_recall", "alignment", "frechet", "kid", "miou", "fsd",
+    "effect", "j", "j_layouts", "semantic_recall", "precision", "attribute_recall", "alignment", "frechet", "kid",
+    "miou", "fsd",
 )  # fmt: skip
 Scales = tuple[float, float]  # of image and layout
 
@@ -52,7 +53,8 @@ class GuidedHalves:
     def grid(self) -> list[dict[str, Any]]:
         """Each image scale with each layout scale, on validation captions: {"image", "layout", "measures"}."""
         scales = self.plan.scales or self.profile.sampling.guidances
-        return [self._row(each, drawn) for each, drawn in self._draw("val", self.plan.num_val, product(scales, scales))]
+        sweep = self._sweep("val", self.plan.num_val)
+        return [_row(each, self._draw(sweep, each).scores) for each in product(scales, scales)]
 
     def tested(self, chosen: dict[str, Scales]) -> tuple[dict[str, Any], dict[str, Estimate]]:
         """The two chosen guidances on test captions, and "apart" less "alike", caption by caption.
@@ -60,14 +62,18 @@ class GuidedHalves:
         Args:
             chosen: {"alike": scales, "apart": scales}, from `choose`.
 
-        Returns ({name: row as in `grid`}, {measure: Estimate}): of "j", "frechet" and "miou".
+        Returns ({name: row as in `grid`, with the effect of naming}, {measure: Estimate}): of "effect", "j", "frechet"
+        and "miou".
         """
-        drawn = dict(self._draw("test", self.plan.num_samples, dict.fromkeys(chosen.values())))
-        rows = {name: self._row(scales, drawn[scales]) for name, scales in chosen.items()}
-        return rows, self._differences(drawn[chosen["apart"]], drawn[chosen["alike"]])
+        sweep = self._sweep("test", self.plan.num_samples)
+        drawn = {scales: self._draw(sweep, scales) for scales in dict.fromkeys(chosen.values())}
+        swaps = {scales: read_swaps(self.referees, sweep, scales, self.plan.swaps, self.area) for scales in drawn}
+        rows = {name: _row(each, swaps[each].add_to(drawn[each].scores)) for name, each in chosen.items()}
+        sides = chosen["apart"], chosen["alike"]
+        effect = effect_difference(*(swaps[scales] for scales in sides))
+        return rows, {"effect": effect, **self._differences(sweep.world, *(drawn[scales] for scales in sides))}
 
-    def _differences(self, ours: Drawn, theirs: Drawn) -> dict[str, Estimate]:
-        world = self._world("test", self.plan.num_samples)
+    def _differences(self, world: HeldOut, ours: Drawn, theirs: Drawn) -> dict[str, Estimate]:
         named = named_matrix(world.captions, self.referees.labels(world.classes))
         seen = [self._seen(drawn.readings, world) for drawn in (ours, theirs)]
         features = [drawn.readings.reading.features for drawn in (ours, theirs)]
@@ -84,27 +90,25 @@ class GuidedHalves:
             return np.asarray(readings.present, bool)
         return seen_matrix(readings.reading.layouts, world.classes, self.area)
 
-    def _draw(self, split: str, count: int, guidances: Iterable[Scales]):
-        """Scales and what is drawn at them, one after the other."""
-        world = self._world(split, count)
-        real = self._real(world)
+    def _sweep(self, split: str, count: int) -> Sweep:
+        world = held_out(self.profile, self.domain, split, count)
         folder = self.profile.results_folder("guidance", self.domain) / f"drawn-{split}"
         weights = weight_files(self.profile, self.domain, self.plan.model)
-        sweep = Sweep(self.model, world, self.profile.sampling, self.plan.seed, folder, weights)
-        for scales in guidances:
-            pairs = sweep.draw(scales)
-            readings = self.referees.read(pairs.images, world.captions)
-            yield scales, Drawn(pairs, readings, self.referees.score(readings, pairs.layouts, world, real, self.area))
+        return Sweep(self.model, world, self.profile.sampling, self.plan.seed, folder, weights)
 
-    def _world(self, split: str, count: int) -> HeldOut:
-        return held_out(self.profile, self.domain, split, count)
+    def _draw(self, sweep: Sweep, scales: Scales) -> Drawn:
+        pairs, world = sweep.draw(scales), sweep.world
+        readings = self.referees.read(pairs.images, world.captions)
+        scores = self.referees.score(readings, pairs.layouts, world, self._real(world), self.area)
+        return Drawn(pairs, readings, scores)
 
     def _real(self, world: HeldOut) -> RealReference:
         return RealReference(self.referees.segmenter.read(world.images), world.layouts)
 
-    def _row(self, scales: Scales, drawn: Drawn) -> dict[str, Any]:
-        measures = {key: drawn.scores[key] for key in KEPT if key in drawn.scores}
-        return {"image": scales[0], "layout": scales[1], "measures": measures}
+
+def _row(scales: Scales, scores: Scores) -> dict[str, Any]:
+    measures = {key: scores[key] for key in KEPT if key in scores}
+    return {"image": scales[0], "layout": scales[1], "measures": measures}
 
 
 def choose(grid: list[dict[str, Any]]) -> dict[str, Scales]:

@@ -116,16 +116,19 @@ class GuidanceConfig:
         model: a model of both halves; empty: the question is not asked.
         scales: of the image and of the layout, each with each; empty: those of `sampling.guidances`.
         num_val: validation captions that the scales are chosen on; `num_samples`: test captions of the chosen ones.
+        swaps: of these, for each label, drawn with it and without.
     """
 
     model: str = ""
     scales: tuple[float, ...] = ()
     num_val: int = 128
     num_samples: int = 500
+    swaps: int = 20
     seed: int = 0
 
     def __post_init__(self) -> None:
         require_range(self, "num_val num_samples", 2)
+        require_range(self, "swaps", 1)
         require_range(self, "scales seed", 0)
         if list(self.scales) != sorted(set(self.scales)):
             raise ConfigError(f"scales must rise, got {list(self.scales)}")

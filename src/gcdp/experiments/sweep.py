@@ -70,8 +70,7 @@ class Sweep:
 
         `settings` hold the identity too.
         """
-        scales = guidance if isinstance(guidance, tuple) else (guidance,)
-        folder = self.folder / "-".join(("guidance", *(f"{scale:g}" for scale in scales)))
+        folder = self._folder("guidance", guidance)
         kept = self._kept(folder)
         if kept is not None:
             return kept
@@ -80,26 +79,30 @@ class Sweep:
         of_the_first(lambda: pairs.save(folder))
         return pairs
 
-    def draw_swaps(self, swaps: Swaps, guidance: float) -> tuple[Samples, Samples]:
+    def draw_swaps(self, swaps: Swaps, guidance: float | tuple[float, float]) -> tuple[Samples, Samples]:
         """The pairs of M swaps of these captions, with their label named and without, at one guidance; kept as well.
 
         Both versions get the seed of their caption in `draw`, and thereby equal noise: equal captions give equal
         pairs. A label that meets a caption again has another seed. What `draw` has kept is taken from there. Both
         versions are given what is known of the pair of their caption.
         """
-        folder, count = self.folder / f"swaps-{guidance:g}", len(self.world)
+        folder, count = self._folder("swaps", guidance), len(self.world)
         seeds = sample_seeds(self.seed, count * (1 + int(swaps.repeat.max())))
         own = [seeds[row] for row in (swaps.caption + count * swaps.repeat).tolist()]
         asked = list(zip([*swaps.with_label, *swaps.without_label], own * 2, strict=True))
         rows = dict(zip(own, swaps.caption.tolist(), strict=True))  # every caption has seeds of its own
         kept = self._kept(folder)
         if kept is None or list(zip(kept.captions, kept.seeds, strict=True)) != asked:
-            kept = self._drawn(asked, rows, self._kept(self.folder / f"guidance-{guidance:g}"), guidance)
+            kept = self._drawn(asked, rows, self._kept(self._folder("guidance", guidance)), guidance)
             of_the_first(lambda: kept.save(folder))
         return kept.rows(slice(0, len(own))), kept.rows(slice(len(own), None))
 
     def _drawn(
-        self, asked: list[tuple[str, int]], rows: dict[int, int], ordinary: Samples | None, guidance: float
+        self,
+        asked: list[tuple[str, int]],
+        rows: dict[int, int],
+        ordinary: Samples | None,
+        guidance: float | tuple[float, float],
     ) -> Samples:
         """Pairs of (caption, seed), each drawn once; those of the ordinary drawing are taken from it.
 
@@ -134,6 +137,10 @@ class Sweep:
             return sample(captions, seed, rows)
         numbers = np.arange(len(self.world))[rows]
         return drawn_by_all(lambda own, seeds, share: sample(own, seeds, numbers[share]), captions, seed)
+
+    def _folder(self, name: str, guidance: float | tuple[float, float]) -> Path:
+        scales = guidance if isinstance(guidance, tuple) else (guidance,)
+        return self.folder / "-".join((name, *(f"{scale:g}" for scale in scales)))
 
     def _kept(self, folder: Path) -> Samples | None:
         return of_the_first(lambda: self._read(folder))

@@ -54,7 +54,8 @@ class GuidedHalves:
         """Each image scale with each layout scale, on validation captions: {"image", "layout", "measures"}."""
         scales = self.plan.scales or self.profile.sampling.guidances
         sweep = self._sweep("val", self.plan.num_val)
-        return [_row(each, self._draw(sweep, each).scores) for each in product(scales, scales)]
+        real = self._real(sweep.world)
+        return [_row(each, self._draw(sweep, real, each).scores) for each in product(scales, scales)]
 
     def tested(self, chosen: dict[str, Scales]) -> tuple[dict[str, Any], dict[str, Estimate]]:
         """The two chosen guidances on test captions, and "apart" less "alike", caption by caption.
@@ -66,21 +67,22 @@ class GuidedHalves:
         and "miou".
         """
         sweep = self._sweep("test", self.plan.num_samples)
-        drawn = {scales: self._draw(sweep, scales) for scales in dict.fromkeys(chosen.values())}
+        real = self._real(sweep.world)
+        drawn = {scales: self._draw(sweep, real, scales) for scales in dict.fromkeys(chosen.values())}
         swaps = {scales: read_swaps(self.referees, sweep, scales, self.plan.swaps, self.area) for scales in drawn}
         rows = {name: _row(each, swaps[each].add_to(drawn[each].scores)) for name, each in chosen.items()}
         sides = chosen["apart"], chosen["alike"]
         effect = effect_difference(*(swaps[scales] for scales in sides))
-        return rows, {"effect": effect, **self._differences(sweep.world, *(drawn[scales] for scales in sides))}
+        return rows, {"effect": effect, **self._differences(sweep.world, real, *(drawn[scales] for scales in sides))}
 
-    def _differences(self, world: HeldOut, ours: Drawn, theirs: Drawn) -> dict[str, Estimate]:
+    def _differences(self, world: HeldOut, real: RealReference, ours: Drawn, theirs: Drawn) -> dict[str, Estimate]:
         named = named_matrix(world.captions, self.referees.labels(world.classes))
         seen = [self._seen(drawn.readings, world) for drawn in (ours, theirs)]
         features = [drawn.readings.reading.features for drawn in (ours, theirs)]
         agreeing = [(drawn.pairs.layouts, drawn.readings.reading.layouts) for drawn in (ours, theirs)]
         return {
             "j": j_difference(named, *seen, label_weights(named)),
-            "frechet": frechet.difference(*features, self._real(world).features),
+            "frechet": frechet.difference(*features, real.features),
             "miou": pair_miou_difference(*agreeing, world.classes),
         }
 
@@ -96,10 +98,10 @@ class GuidedHalves:
         weights = weight_files(self.profile, self.domain, self.plan.model)
         return Sweep(self.model, world, self.profile.sampling, self.plan.seed, folder, weights)
 
-    def _draw(self, sweep: Sweep, scales: Scales) -> Drawn:
+    def _draw(self, sweep: Sweep, real: RealReference, scales: Scales) -> Drawn:
         pairs, world = sweep.draw(scales), sweep.world
         readings = self.referees.read(pairs.images, world.captions)
-        scores = self.referees.score(readings, pairs.layouts, world, self._real(world), self.area)
+        scores = self.referees.score(readings, pairs.layouts, world, real, self.area)
         return Drawn(pairs, readings, scores)
 
     def _real(self, world: HeldOut) -> RealReference:
